@@ -1,0 +1,1 @@
+"""Samples: ring, chunks, resampling, synthesis."""

@@ -1,0 +1,1 @@
+"""The command lines:  the daemon,  the toolbox."""

@@ -1,0 +1,1 @@
+"""Codebooks: fitting, validation, storage, glossary."""

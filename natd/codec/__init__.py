@@ -1,0 +1,76 @@
+"""Tokenizers: the protocol they all follow, and the registry that opens them by name.
+
+A tokenizer is weights + `initial_state(batch)` + `encode(chunk, state) -> codes`; many streams share one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Protocol
+
+from natd.errors import ConfigError
+from natd.wire import Layer, TokenizerInfo
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ENTRY_POINTS = "natd.tokenizers"
+BUILTIN: dict[str, str] = {"ears": "natd.codec.ears:open_tokenizer"}
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a tokenizer promises: rate (Hz), samples per frame, layers in wire order, identity."""
+
+    info: TokenizerInfo
+    sr: int
+    frame_samples: int
+    layers: tuple[Layer, ...]
+
+
+class Tokenizer(Protocol):
+    """Causal streaming tokenizer; `encode` takes exactly one frame per row and updates `state` in place.
+
+    The codes of a row depend on that row's samples alone: not on the batch size, the other rows or the process.
+    """
+
+    spec: Spec
+    glossary: Mapping[str, Mapping[int, str]]  # layer name -> code -> phrase; empty where the codes have no words
+
+    def initial_state(self, batch: int) -> Any:
+        """State of `batch` streams that have heard nothing: a dataclass of tensors, batch first (see `state`)."""
+
+    def encode(self, chunk: Tensor, state: Any) -> list[Tensor]:
+        """One frame `[B, frame_samples]` float32 -> per layer the codes `[B, per_frame]` int64."""
+
+
+class Decoder(Protocol):
+    """What a tokenizer that can be heard back also offers."""
+
+    def initial_decoder_state(self, batch: int) -> Any:
+        """State of `batch` decoders at the start of a stream."""
+
+    def decode(self, codes: list[Tensor], state: Any) -> Tensor:
+        """Per layer the codes `[B, per_frame]` of one frame -> samples `[B, frame_samples]` float32."""
+
+
+def names() -> list[str]:
+    """Names that `open_tokenizer` takes: built in, then installed by other packages."""
+    return sorted(BUILTIN) + sorted(e.name for e in entry_points(group=ENTRY_POINTS))
+
+
+def open_tokenizer(name: str, device: str = "cpu") -> Tokenizer:
+    """The tokenizer called `name` on a torch `device`; ConfigError if unknown, ModelError if its weights are not right."""
+    factory: Callable[..., Tokenizer]
+    if name in BUILTIN:
+        module, _, attribute = BUILTIN[name].partition(":")
+        factory = getattr(import_module(module), attribute)
+    else:
+        found = [e for e in entry_points(group=ENTRY_POINTS) if e.name == name]
+        if not found:
+            raise ConfigError(f"no tokenizer is called {name!r}; installed: {', '.join(names())}")
+        factory = found[0].load()
+    return factory(device=device)

@@ -1,0 +1,1 @@
+"""Tools that work on files; never imported by the daemon."""

@@ -1,0 +1,1 @@
+"""Fitting of shipped weights; never imported by the daemon."""
