@@ -1,1 +1,1 @@
-"""The command lines:  the daemon,  the toolbox."""
+"""The command lines: natd the daemon, nat the toolbox."""
