@@ -1,0 +1,213 @@
+"""The one model thread: it owns a tokenizer's weights and state, warms up, and encodes whatever frames are waiting in one batch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from natd.codec import Spec, Tokenizer, open_tokenizer
+from natd.codec.state import gather, scatter
+from natd.errors import NatdError
+
+log = logging.getLogger(__name__)
+WARM_UP_STEPS = 3  # kernels chosen, caches filled, before the first real frame
+
+
+class EngineError(NatdError):
+    """The model thread failed (the message says where); its process cannot go on encoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Codes of one frame, per layer; `busy_ns` is this frame's share of the model's time, `done_ns` monotonic."""
+
+    codes: list[list[int]]
+    busy_ns: int
+    done_ns: int
+
+
+@dataclass(slots=True)
+class _Job:
+    slot: int
+    samples: NDArray[np.float32]
+    fresh: bool
+    future: asyncio.Future[Encoded]
+
+
+class Engine:
+    """Any number of streams share one tokenizer; each holds a slot and awaits one frame at a time.
+
+    `encode` is safe to cancel: the frame is encoded all the same and its codes are dropped, so pass `fresh` with the next.
+    """
+
+    def __init__(self, tokenizer: str, device: str = "cpu", threads: int = 1) -> None:
+        self.name = tokenizer
+        self.counters = {"engine_frames": 0, "engine_steps": 0}
+        self._device = device
+        self._threads = threads
+        self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._free: list[int] = []
+        self._slots = 0
+        self._failed: BaseException | None = None
+
+    @property
+    def spec(self) -> Spec:
+        """What the tokenizer promises; valid once the engine is entered."""
+        return self.tokenizer.spec
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        ready: asyncio.Future[Tokenizer] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._run, args=(ready,), name=f"engine:{self.name}", daemon=True)
+        self._thread.start()
+        self.tokenizer = await ready
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inbox.put(None)
+        await asyncio.to_thread(self._thread.join, 5.0)
+
+    def open(self) -> int:
+        """A slot for one stream, holding the initial state once its first frame is encoded with `fresh`."""
+        if self._free:
+            return self._free.pop()
+        self._slots += 1
+        return self._slots - 1
+
+    def close(self, slot: int) -> None:
+        """Give a slot back; the next stream to get it begins with `fresh`."""
+        self._free.append(slot)
+
+    async def encode(self, slot: int, samples: NDArray[np.float32], fresh: bool = False) -> Encoded:
+        """Codes of one frame `[frame_samples]`; `fresh` starts the slot's state anew before it."""
+        if self._failed is not None:
+            raise EngineError(f"the {self.name} engine has stopped: {self._failed!r}") from self._failed
+        future: asyncio.Future[Encoded] = self._loop.create_future()
+        self._inbox.put(_Job(slot, samples, fresh, future))
+        return await future
+
+    # ---- the model thread
+
+    def _run(self, ready: asyncio.Future[Tokenizer]) -> None:
+        try:
+            torch.set_num_threads(self._threads)
+            torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.allow_tf32 = False
+            with torch.inference_mode():
+                tokenizer = open_tokenizer(self.name, self._device)
+                worker = _Worker(tokenizer, self._device)
+                worker.warm_up()
+                self._post(ready, tokenizer)
+                while (jobs := self._next()) is not None:
+                    self._step(worker, jobs)
+        except BaseException as error:  # noqa: BLE001 - handed to whoever awaits, none is lost
+            self._failed = error
+            self._post(ready, error)
+
+    def _next(self) -> list[_Job] | None:
+        """All waiting jobs, at most one per slot; None when the engine closes."""
+        jobs: list[_Job] = []
+        job = self._inbox.get()
+        while job is not None:
+            jobs.append(job)
+            try:
+                job = self._inbox.get_nowait()
+            except queue.Empty:
+                return jobs
+        for left in jobs:
+            self._post(left.future, EngineError(f"the {self.name} engine was closed"))
+        return None
+
+    def _step(self, worker: _Worker, jobs: list[_Job]) -> None:
+        started = time.monotonic_ns()
+        try:
+            codes = worker.encode(jobs)
+        except BaseException as error:
+            for job in jobs:
+                self._post(job.future, EngineError(f"{self.name} failed on a frame: {error!r}"))
+            raise
+        done = time.monotonic_ns()
+        self.counters["engine_frames"] += len(jobs)
+        self.counters["engine_steps"] += 1
+        share = (done - started) // len(jobs)
+        results = [(job.future, Encoded(row, share, done)) for job, row in zip(jobs, codes, strict=True)]
+        self._call(_deliver, results)
+
+    def _post(self, future: asyncio.Future[Any], value: Any) -> None:
+        self._call(_deliver, [(future, value)])
+
+    def _call(self, fn: Any, *args: Any) -> None:
+        if self._loop.is_closed():
+            return  # nobody is left to await
+        self._loop.call_soon_threadsafe(fn, *args)
+
+
+def _deliver(results: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, value in results:
+        if future.done():
+            continue
+        if isinstance(value, BaseException):
+            future.set_exception(value)
+        else:
+            future.set_result(value)
+
+
+class _Worker:
+    """The tokenizer with the state of every slot; lives in the model thread alone."""
+
+    def __init__(self, tokenizer: Tokenizer, device: str) -> None:
+        self.tokenizer = tokenizer
+        self._device = torch.device(device)
+        self._capacity = 1
+        self._state = tokenizer.initial_state(1)
+
+    def warm_up(self) -> None:
+        state = self.tokenizer.initial_state(1)
+        silence = torch.zeros(1, self.tokenizer.spec.frame_samples, device=self._device)
+        for _ in range(WARM_UP_STEPS):
+            self.tokenizer.encode(silence, state)
+
+    def encode(self, jobs: list[_Job]) -> list[list[list[int]]]:
+        """Codes `[job][layer][per_frame]`; a tokenizer that is not batch invariant gets its rows one by one."""
+        self._reserve(max(job.slot for job in jobs) + 1)
+        fresh = [job.slot for job in jobs if job.fresh]
+        if fresh:
+            scatter(self._state, self._rows(fresh), self.tokenizer.initial_state(len(fresh)))
+        if self.tokenizer.spec.info.batch_invariant:
+            return self._together(jobs)
+        return [self._together([job])[0] for job in jobs]
+
+    def _together(self, jobs: list[_Job]) -> list[list[list[int]]]:
+        chunk = torch.from_numpy(np.stack([job.samples for job in jobs])).to(self._device)
+        slots = [job.slot for job in jobs]
+        if slots == list(range(self._capacity)):
+            codes = self.tokenizer.encode(chunk, self._state)
+        else:
+            rows = self._rows(slots)
+            part = gather(self._state, rows)
+            codes = self.tokenizer.encode(chunk, part)
+            scatter(self._state, rows, part)
+        layers = [layer.tolist() for layer in codes]
+        return [[layer[i] for layer in layers] for i in range(len(jobs))]
+
+    def _reserve(self, slots: int) -> None:
+        if slots <= self._capacity:
+            return
+        grown = self.tokenizer.initial_state(slots)
+        scatter(grown, self._rows(range(self._capacity)), self._state)
+        self._state, self._capacity = grown, slots
+
+    def _rows(self, slots: Any) -> torch.Tensor:
+        return torch.tensor(list(slots), dtype=torch.int64, device=self._device)
