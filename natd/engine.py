@@ -1,4 +1,4 @@
-"""The one model thread: it owns a tokenizer's weights and state, warms up, and encodes whatever frames are waiting in one batch."""
+"""The one model thread: it owns a tokenizer's weights and states, and encodes whatever frames wait in one batch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Job:
 class Engine:
     """Any number of streams share one tokenizer; each holds a slot and awaits one frame at a time.
 
-    `encode` is safe to cancel: the frame is encoded all the same and its codes are dropped, so pass `fresh` with the next.
+    `encode` is safe to cancel: the frame is encoded all the same and its codes are dropped; pass `fresh` with the next.
     """
 
     def __init__(self, tokenizer: str, device: str = "cpu", threads: int = 1) -> None:
@@ -56,6 +56,7 @@ class Engine:
         self._device = device
         self._threads = threads
         self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._held: _Job | None = None
         self._free: list[int] = []
         self._slots = 0
         self._failed: BaseException | None = None
@@ -117,16 +118,22 @@ class Engine:
             self._post(ready, error)
 
     def _next(self) -> list[_Job] | None:
-        """All waiting jobs, at most one per slot; None when the engine closes."""
-        jobs: list[_Job] = []
-        job = self._inbox.get()
+        """All waiting jobs, at most one per slot (a cancelled one may be followed by another); None at the close."""
+        jobs: dict[int, _Job] = {}
+        job = self._held or self._inbox.get()
+        self._held = None
         while job is not None:
-            jobs.append(job)
+            if job.slot in jobs:
+                self._held = job
+                break
+            jobs[job.slot] = job
             try:
                 job = self._inbox.get_nowait()
             except queue.Empty:
-                return jobs
-        for left in jobs:
+                break
+        if job is not None:
+            return list(jobs.values())
+        for left in jobs.values():
             self._post(left.future, EngineError(f"the {self.name} engine was closed"))
         return None
 

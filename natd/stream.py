@@ -1,0 +1,348 @@
+"""One stream end to end: source -> assembler -> backlog -> engine -> packer -> sinks. The only place the parts meet."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from natd import wire
+from natd.audio.chunks import Block, End, FormatChunk, FrameAssembler, FrameChunk, GapChunk
+from natd.backlog import Backlog, Item
+from natd.clock import Clock, SystemClock
+from natd.engine import Engine
+from natd.errors import NatdError
+from natd.metrics import Metrics
+from natd.packer import Packer
+from natd.sinks import Sink
+from natd.sources import Source
+
+log = logging.getLogger(__name__)
+DRAIN_S = 1.0  # what may still be encoded after a stop
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """What a stream is told: channel mix, keyframes, limits; times in s. `seconds` is a length of sample time."""
+
+    name: str
+    mix: str | tuple[int, ...] = "mean"
+    keyframe_interval_s: float = 5.0
+    rle: tuple[str, ...] | None = None  # layers sent only when they change; None = as the tokenizer says
+    seconds: float | None = None
+    backlog_s: float = 0.5
+    heartbeat_s: float = 1.0
+    stats_window_s: float = 10.0
+
+
+class Stream:
+    """Runs from the first sample to the `end` event; `stop` drains it."""
+
+    def __init__(
+        self,
+        settings: StreamSettings,
+        source: Source,
+        engine: Engine,
+        sinks: Sequence[Sink],
+        metrics: Metrics,
+        clock: Clock | None = None,
+    ) -> None:
+        self.settings, self.name = settings, settings.name
+        self.counters = {"frames": 0, "gaps": 0, "gap_frames": 0}
+        self._source, self._engine, self._sinks, self._metrics = source, engine, sinks, metrics
+        self._clock: Clock = clock or SystemClock()
+        spec = engine.spec
+        self._frame_ms = spec.frame_samples * 1000 / spec.sr
+        layers = _with_encoding(spec.layers, settings.rle)
+        self._bits_per_frame = sum(math.log2(layer.vocab) * layer.per_frame for layer in layers)
+        self._layers = layers
+        glossary = engine.tokenizer.glossary
+        self._packer = Packer(layers, spec.sr, spec.frame_samples, settings.keyframe_interval_s, glossary)
+        self._backlog = Backlog(settings.backlog_s, source.live, self._frame_ms, self._clock)
+        self._limit = None if settings.seconds is None else math.floor(settings.seconds * 1000 / self._frame_ms)
+        self._pending: deque[Item] = deque()
+        self._intake_task: asyncio.Task[None] | None = None
+        self._drain_by_ns: int | None = None
+        self._announced = False
+        self._busy_ns = self._window_frames = 0
+        self._t0_mono_ns: int | None = None
+        self.epoch = new_epoch(self._clock.unix_ns())
+        self.progress = 0
+
+    async def run(self) -> None:
+        """Encode until the source ends or `stop`; an error becomes an `error` and an `end` event and is raised."""
+        async with self._source:
+            slot = self._engine.open()
+            try:
+                async with self._watched():
+                    await self._encode(slot)
+            except* NatdError as group:
+                error = _first(group)
+                self._announce(self._clock.mono_ns())
+                self._publish(wire.ErrorEvent(type(error).__name__, str(error)))
+                self._end("error")
+                raise error from None
+            finally:
+                self._engine.close(slot)
+
+    def stop(self) -> None:
+        """Take in no more audio, encode what waits (for at most a second), and end."""
+        if self._drain_by_ns is None:
+            self._drain_by_ns = self._clock.mono_ns() + round(DRAIN_S * 1e9)
+            if self._intake_task is not None:
+                self._intake_task.cancel()
+
+    def request_keyframe(self) -> None:
+        """Make the next frame a keyframe."""
+        self._packer.request_keyframe()
+
+    @property
+    def state(self) -> str:
+        """`live`, `starved`, `degraded` or `draining`, as in heartbeats."""
+        if self._drain_by_ns is not None:
+            return "draining"
+        return "degraded" if self._backlog.degraded else self._source.state
+
+    def status(self) -> dict[str, Any]:
+        """What a person asks first: state, position, level, drift, counters."""
+        return {
+            "stream": self.name,
+            "epoch": self.epoch,
+            "state": self.state,
+            "source": f"{self._source.kind}:{self._source.name}",
+            "last_seq": self._packer.seq,
+            "last_fi": self._packer.fi,
+            "level_dbfs": self._level(),
+            "drift_ppm": self._source.drift_ppm,
+            "waiting_frames": len(self._backlog),
+            "counters": self._all_counters(),
+        }
+
+    # ---- intake: source -> backlog
+
+    @asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        """Intake and heartbeat run beside the body; the heartbeat ends with it."""
+        spec, form = self._engine.spec, self._source.format
+        self._assembler = FrameAssembler(form, spec.sr, spec.frame_samples, self.settings.mix)
+        labels = {"stream": self.name}
+        for part in (self, self._source, self._assembler, self._backlog):
+            self._metrics.watch(labels, part.counters)
+        async with asyncio.TaskGroup() as group:
+            self._intake_task = group.create_task(self._intake(), name=f"intake:{self.name}")
+            beat = group.create_task(self._beat(), name=f"heartbeat:{self.name}")
+            if self._drain_by_ns is not None:
+                self._intake_task.cancel()
+            yield
+            beat.cancel()
+
+    async def _intake(self) -> None:
+        try:
+            async for event in self._source:
+                self.progress += 1
+                if isinstance(event, Block) and self._t0_mono_ns is None:
+                    self._t0_mono_ns = event.mono_ns - len(event.samples) * 1_000_000_000 // self._source.format.rate
+                if await self._feed(self._limited(self._assembler.feed(event))):
+                    return
+        except asyncio.CancelledError:
+            if self._drain_by_ns is None:
+                raise
+            self._pending.extend(self._limited(self._assembler.feed(End("shutdown"))))
+            for item in self._pending:
+                self._backlog.put_nowait(item)
+
+    async def _feed(self, items: Sequence[Item]) -> bool:
+        """Hand items on; true once an `End` was among them. What a cancel interrupts stays in `_pending`."""
+        self._pending.extend(items)
+        ended = any(isinstance(item, End) for item in items)
+        while self._pending:
+            await self._backlog.put(self._pending[0])
+            self._pending.popleft()
+        return ended
+
+    def _limited(self, items: Sequence[Item]) -> Sequence[Item]:
+        """The items up to the frame limit, with an `End` in the place of what lies beyond."""
+        if self._limit is None:
+            return items
+        kept: list[Item] = []
+        for item in items:
+            if isinstance(item, FrameChunk) and item.fi >= self._limit:
+                return [*kept, End("eof")]
+            if isinstance(item, GapChunk) and item.fi + item.frames >= self._limit:
+                if item.fi < self._limit:
+                    kept.append(replace(item, frames=self._limit - item.fi))
+                return [*kept, End("eof")]
+            kept.append(item)
+            if isinstance(item, FrameChunk) and item.fi + 1 == self._limit:
+                return [*kept, End("eof")]
+        return kept
+
+    # ---- encoding: backlog -> events
+
+    async def _encode(self, slot: int) -> None:
+        fresh = True
+        while True:
+            match await self._backlog.get():
+                case FrameChunk() as chunk if self._too_late_to_drain():
+                    self._gap(GapChunk(chunk.fi, 1, "encoder_late", self._frame_ms))
+                    fresh = True
+                case FrameChunk() as chunk:
+                    await self._frame(slot, chunk, fresh)
+                    fresh = False
+                case GapChunk() as gap:
+                    self._gap(gap)
+                    fresh = True
+                case FormatChunk():
+                    self._announce(self._clock.mono_ns())
+                    self._publish_all(self._packer.format(self._input()))
+                    fresh = True
+                case End(reason):
+                    self._announce(self._clock.mono_ns())
+                    self._end(reason)
+                    return
+
+    async def _frame(self, slot: int, chunk: FrameChunk, fresh: bool) -> None:
+        encoded = await self._engine.encode(slot, chunk.samples, fresh)
+        self._announce(chunk.captured_ns)
+        now = self._clock.mono_ns()
+        for event in self._packer.frame(chunk.fi, encoded.codes, (now - chunk.captured_ns) / 1e6):
+            self._publish(event)
+        published = self._clock.mono_ns()
+        record = self._metrics.record
+        record(self.name, "resample", chunk.resampled_ns - chunk.captured_ns)
+        record(self.name, "encode", encoded.done_ns - chunk.resampled_ns)
+        record(self.name, "publish", published - encoded.done_ns)
+        record(self.name, "end_to_end", published - chunk.captured_ns)
+        self._busy_ns += encoded.busy_ns
+        self._window_frames += 1
+        self.counters["frames"] += 1
+        if not self._source.live:
+            for sink in self._sinks:
+                await sink.drain()
+
+    def _gap(self, gap: GapChunk) -> None:
+        self._announce(self._clock.mono_ns())
+        self._publish_all(self._packer.gap(gap.fi, gap.frames, gap.cause, gap.lost_ms))
+        self.counters["gaps"] += 1
+        self.counters["gap_frames"] += gap.frames
+        log.warning("%s: %d frames lost (%s)", self.name, gap.frames, gap.cause)
+
+    def _too_late_to_drain(self) -> bool:
+        return self._drain_by_ns is not None and self._clock.mono_ns() > self._drain_by_ns
+
+    # ---- events
+
+    def _announce(self, fallback_ns: int) -> None:
+        """Publish the header once; time zero is that of the first sample, or now if nothing has arrived."""
+        if self._announced:
+            return
+        self._announced = True
+        t0 = self._t0_mono_ns if self._t0_mono_ns is not None else fallback_ns
+        unix = self._clock.unix_ns() - self._clock.mono_ns() + t0
+        spec = self._engine.spec
+        self._publish(
+            wire.Header(
+                stream=self.name,
+                epoch=self.epoch,
+                tokenizer=spec.info,
+                sr=spec.sr,
+                frame_samples=spec.frame_samples,
+                input=self._input(),
+                clock=wire.ClockInfo(t0_unix_ns=unix, t0_mono_ns=t0),
+                layers=self._layers,
+                keyframe_interval_s=self.settings.keyframe_interval_s,
+            )
+        )
+
+    def _input(self) -> wire.InputInfo:
+        form = self._source.format
+        part = self._assembler
+        return wire.InputInfo(
+            self._source.kind, self._source.name, form.rate, form.channels, part.resampler, round(part.delay_ms, 3)
+        )
+
+    async def _beat(self) -> None:
+        """A heartbeat every interval and the figures of every window, on a grid that does not drift."""
+        loop = asyncio.get_running_loop()
+        due, stats_due = loop.time(), loop.time() + self.settings.stats_window_s
+        while True:
+            due += self.settings.heartbeat_s
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            due = max(due, loop.time() - self.settings.heartbeat_s)
+            self._announce(self._clock.mono_ns())
+            self._publish(self._heartbeat())
+            if loop.time() >= stats_due:
+                stats_due = loop.time() + self.settings.stats_window_s
+                self._publish(self._stats())
+
+    def _heartbeat(self) -> wire.Heartbeat:
+        return wire.Heartbeat(
+            epoch=self.epoch,
+            last_seq=self._packer.seq,
+            last_fi=self._packer.fi,
+            state=self.state,
+            mono_ns=self._clock.mono_ns(),
+            unix_ns=self._clock.unix_ns(),
+            drift_ppm=self._source.drift_ppm,
+            counters=self._all_counters(),
+            level_dbfs=self._level(),
+        )
+
+    def _stats(self) -> wire.Stats:
+        window_s, frames, busy_ns = self.settings.stats_window_s, self._window_frames, self._busy_ns
+        self._window_frames = self._busy_ns = 0
+        tokens = frames * sum(layer.per_frame for layer in self._layers)
+        counters = self._all_counters()
+        return wire.Stats(
+            window_s=window_s,
+            latency_ms=self._metrics.window(self.name),
+            rtf=busy_ns / 1e6 / (frames * self._frame_ms) if frames else None,
+            tokens_per_second=tokens / window_s,
+            bits_per_second=frames * self._bits_per_frame / window_s,
+            dropped=counters.get("frames_shed", 0),
+            xruns=counters.get("xruns", 0),
+        )
+
+    def _end(self, reason: str) -> None:
+        summary = {"seconds": (self._packer.fi + 1) * self._frame_ms / 1000, "counters": self._all_counters()}
+        summary["latency_ms"] = self._metrics.total(self.name)
+        self._publish_all(self._packer.end(reason, summary))
+
+    def _level(self) -> dict[str, float] | None:
+        return self._assembler.level
+
+    def _all_counters(self) -> dict[str, int]:
+        parts = (self._source.counters, self._assembler.counters, self._backlog.counters, self.counters)
+        return {name: count for part in parts for name, count in part.items()}
+
+    def _publish_all(self, events: Sequence[wire.Event]) -> None:
+        for event in events:
+            self._publish(event)
+
+    def _publish(self, event: wire.Event) -> None:
+        line = wire.encode(event)
+        for sink in self._sinks:
+            sink.publish(self.name, event, line)
+
+
+def new_epoch(unix_ns: int) -> str:
+    """An id that no other run of the stream has: 48 bits of time in ms, then 64 random bits, in hex."""
+    return f"{unix_ns // 1_000_000:012x}{secrets.token_hex(8)}"
+
+
+def _with_encoding(layers: tuple[wire.Layer, ...], rle: tuple[str, ...] | None) -> tuple[wire.Layer, ...]:
+    if rle is None:
+        return layers
+    return tuple(replace(layer, encoding="rle" if layer.name in rle else "dense") for layer in layers)
+
+
+def _first(group: BaseExceptionGroup[NatdError]) -> NatdError:
+    """The first error of a group, however deep."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
