@@ -9,7 +9,7 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from natd import wire
@@ -20,25 +20,12 @@ from natd.engine import Engine
 from natd.errors import NatdError
 from natd.metrics import Metrics
 from natd.packer import Packer
-from natd.sinks import Sink
+from natd.settings import StatsSettings, StreamSettings
+from natd.sinks import PatientSink, Sink
 from natd.sources import Source
 
 log = logging.getLogger(__name__)
 DRAIN_S = 1.0  # what may still be encoded after a stop
-
-
-@dataclass(frozen=True, slots=True)
-class StreamSettings:
-    """What a stream is told: channel mix, keyframes, limits; times in s. `seconds` is a length of sample time."""
-
-    name: str
-    mix: str | tuple[int, ...] = "mean"
-    keyframe_interval_s: float = 5.0
-    rle: tuple[str, ...] | None = None  # layers sent only when they change; None = as the tokenizer says
-    seconds: float | None = None
-    backlog_s: float = 0.5
-    heartbeat_s: float = 1.0
-    stats_window_s: float = 10.0
 
 
 class Stream:
@@ -51,20 +38,24 @@ class Stream:
         engine: Engine,
         sinks: Sequence[Sink],
         metrics: Metrics,
+        stats: StatsSettings,
+        backlog_s: float = 0.5,
         clock: Clock | None = None,
     ) -> None:
         self.settings, self.name = settings, settings.name
         self.counters = {"frames": 0, "gaps": 0, "gap_frames": 0}
         self._source, self._engine, self._sinks, self._metrics = source, engine, sinks, metrics
+        self._patient = [sink for sink in sinks if isinstance(sink, PatientSink)]
+        self._stats_settings = stats
         self._clock: Clock = clock or SystemClock()
         spec = engine.spec
         self._frame_ms = spec.frame_samples * 1000 / spec.sr
-        layers = _with_encoding(spec.layers, settings.rle)
+        layers = tuple(replace(layer, encoding=settings.encoding(layer.name)) for layer in spec.layers)
         self._bits_per_frame = sum(math.log2(layer.vocab) * layer.per_frame for layer in layers)
         self._layers = layers
         glossary = engine.tokenizer.glossary
         self._packer = Packer(layers, spec.sr, spec.frame_samples, settings.keyframe_interval_s, glossary)
-        self._backlog = Backlog(settings.backlog_s, source.live, self._frame_ms, self._clock)
+        self._backlog = Backlog(backlog_s, source.live, self._frame_ms, self._clock)
         self._limit = None if settings.seconds is None else math.floor(settings.seconds * 1000 / self._frame_ms)
         self._pending: deque[Item] = deque()
         self._intake_task: asyncio.Task[None] | None = None
@@ -130,7 +121,9 @@ class Stream:
     async def _watched(self) -> AsyncIterator[None]:
         """Intake and heartbeat run beside the body; the heartbeat ends with it."""
         spec, form = self._engine.spec, self._source.format
-        self._assembler = FrameAssembler(form, spec.sr, spec.frame_samples, self.settings.mix)
+        mix = self.settings.mix  # counted from 1 in the config, from 0 in arrays
+        picked = mix if isinstance(mix, str) else tuple(channel - 1 for channel in mix)
+        self._assembler = FrameAssembler(form, spec.sr, spec.frame_samples, picked)
         labels = {"stream": self.name}
         for part in (self, self._source, self._assembler, self._backlog):
             self._metrics.watch(labels, part.counters)
@@ -223,7 +216,7 @@ class Stream:
         self._window_frames += 1
         self.counters["frames"] += 1
         if not self._source.live:
-            for sink in self._sinks:
+            for sink in self._patient:
                 await sink.drain()
 
     def _gap(self, gap: GapChunk) -> None:
@@ -270,15 +263,15 @@ class Stream:
     async def _beat(self) -> None:
         """A heartbeat every interval and the figures of every window, on a grid that does not drift."""
         loop = asyncio.get_running_loop()
-        due, stats_due = loop.time(), loop.time() + self.settings.stats_window_s
+        due, stats_due = loop.time(), loop.time() + self._stats_settings.window_s
         while True:
-            due += self.settings.heartbeat_s
+            due += self._stats_settings.heartbeat_s
             await asyncio.sleep(max(0.0, due - loop.time()))
-            due = max(due, loop.time() - self.settings.heartbeat_s)
+            due = max(due, loop.time() - self._stats_settings.heartbeat_s)
             self._announce(self._clock.mono_ns())
             self._publish(self._heartbeat())
             if loop.time() >= stats_due:
-                stats_due = loop.time() + self.settings.stats_window_s
+                stats_due = loop.time() + self._stats_settings.window_s
                 self._publish(self._stats())
 
     def _heartbeat(self) -> wire.Heartbeat:
@@ -295,7 +288,7 @@ class Stream:
         )
 
     def _stats(self) -> wire.Stats:
-        window_s, frames, busy_ns = self.settings.stats_window_s, self._window_frames, self._busy_ns
+        window_s, frames, busy_ns = self._stats_settings.window_s, self._window_frames, self._busy_ns
         self._window_frames = self._busy_ns = 0
         tokens = frames * sum(layer.per_frame for layer in self._layers)
         counters = self._all_counters()
@@ -315,7 +308,8 @@ class Stream:
         self._publish_all(self._packer.end(reason, summary))
 
     def _level(self) -> dict[str, float] | None:
-        return self._assembler.level
+        level = self._assembler.level
+        return None if level is None else {"peak": round(level.peak, 1), "rms": round(level.rms, 1)}
 
     def _all_counters(self) -> dict[str, int]:
         parts = (self._source.counters, self._assembler.counters, self._backlog.counters, self.counters)
@@ -334,12 +328,6 @@ class Stream:
 def new_epoch(unix_ns: int) -> str:
     """An id that no other run of the stream has: 48 bits of time in ms, then 64 random bits, in hex."""
     return f"{unix_ns // 1_000_000:012x}{secrets.token_hex(8)}"
-
-
-def _with_encoding(layers: tuple[wire.Layer, ...], rle: tuple[str, ...] | None) -> tuple[wire.Layer, ...]:
-    if rle is None:
-        return layers
-    return tuple(replace(layer, encoding="rle" if layer.name in rle else "dense") for layer in layers)
 
 
 def _first(group: BaseExceptionGroup[NatdError]) -> NatdError:
