@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from natd.config_faults import explain
 from natd.endpoints import is_local
 from natd.errors import ConfigError
-from natd.settings import Config, StdinStream, StreamSettings, kind_of
+from natd.settings import Config, StdinStream, StreamConfig, kind_of
 
 __all__ = ["Config", "Overrides", "load"]
 
@@ -121,7 +121,7 @@ def _apply_to_stream(stream: dict[str, Any], given: dict[str, Any]) -> Iterator[
     before = kind_of(stream)
     stream["source"] = source
     if kind_of(stream) != before:  # settings of the other kind of source mean nothing here
-        kept = StreamSettings.model_fields.keys() | {"source"}
+        kept = StreamConfig.model_fields.keys() | {"source"}
         for key in [k for k in stream if k not in kept]:
             del stream[key]
     given.pop("source", None)

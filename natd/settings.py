@@ -13,7 +13,7 @@ from natd.endpoints import OFF, CurveServer, check_endpoint, check_http, load_cu
 
 STREAM_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
 MAX_STREAMS = 256
-_LAYER = re.compile(r"[SA](0|[1-9][0-9]?)?")
+_LAYER = re.compile(r"[SA](0|[1-9][0-9]?)")
 
 
 def _text_line(value: str) -> str:
@@ -144,33 +144,27 @@ class RawSettings(_Section):
     channels: Channels
 
 
-class StreamSettings(_Section):
+class StreamConfig(_Section):
     """What every stream has, whatever its source."""
 
     name: Annotated[str, AfterValidator(_stream_name)] = "live"
     mix: Mix = "mean"
     seconds: Seconds | None = None
     keyframe_interval_s: float = Field(5.0, ge=0.1, le=600, allow_inf_nan=False)
-    rle: tuple[str, ...] = ("S",)
+    rle: tuple[str, ...] | None = None  # None: as the tokenizer says (semantic layers rle, acoustic ones dense)
     tap: Path | None = None
 
     @model_validator(mode="after")
-    def _check(self) -> StreamSettings:
+    def _check(self) -> StreamConfig:
         if self.mix != "mean" and (not self.mix or len(set(self.mix)) != len(self.mix)):
             raise ValueError("mix must be 'mean' or a list of different channels, counted from 1")
-        for layer in self.rle:
+        for layer in self.rle or ():
             if not _LAYER.fullmatch(layer):
-                raise ValueError(
-                    f"rle lists layers such as 'S' (all semantic), 'A' (all acoustic) or 'S0', not {layer!r}"
-                )
+                raise ValueError(f"rle lists layers by name, such as 'S0', not {layer!r}")
         return self
 
-    def encoding(self, layer: str) -> str:
-        """`rle` or `dense` for a layer by its name."""
-        return "rle" if layer in self.rle or layer[:1] in self.rle else "dense"
 
-
-class DeviceStream(StreamSettings):
+class DeviceStream(StreamConfig):
     """A sound card: by name, part of a name, `hw:N` or index; without `device` the system's default input."""
 
     source: Literal["device"] = "device"
@@ -185,7 +179,7 @@ class DeviceStream(StreamSettings):
         return self
 
 
-class DemoStream(StreamSettings):
+class DemoStream(StreamConfig):
     """The built-in synthesiser."""
 
     source: Literal["demo:"]
@@ -193,7 +187,7 @@ class DemoStream(StreamSettings):
     seed: int = Field(0, ge=0, le=2**32 - 1)
 
 
-class FileStream(StreamSettings):
+class FileStream(StreamConfig):
     """A sound file; `paced` plays it at its own speed, as if it were live."""
 
     source: Annotated[str, Field(pattern=r"^file:.+$")]
@@ -206,13 +200,13 @@ class FileStream(StreamSettings):
         return Path(self.source.removeprefix("file:"))
 
 
-class ZeromqStream(StreamSettings):
+class ZeromqStream(StreamConfig):
     """Audio sent to the ingest socket under this stream's name; it brings its own rate and channels."""
 
     source: Literal["zeromq:"]
 
 
-class StdinStream(StreamSettings):
+class StdinStream(StreamConfig):
     """WAV on standard input, or raw PCM where `raw` says which."""
 
     source: Literal["-"]

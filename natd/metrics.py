@@ -1,0 +1,277 @@
+"""Every figure natd keeps, in one place: counters, gauges and latency stages with unit and meaning; and their keeper.
+
+A part counts in a plain dict (`self.counters`), whose keys are declared in `COUNTERS`; `Metrics` reads it when asked.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from hdrh.histogram import HdrHistogram
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from natd import procfs
+from natd.clock import Clock, SystemClock
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What a figure counts (`unit`) and means."""
+
+    unit: str
+    about: str
+
+
+COUNTERS: dict[str, Figure] = {
+    # stream
+    "frames": Figure("frames", "encoded and published"),
+    "gaps": Figure("events", "gaps declared"),
+    "gap_frames": Figure("frames", "covered by declared gaps"),
+    "frames_shed": Figure("frames", "dropped, oldest first, because the encoder was late; each is in a gap"),
+    # engine
+    "engine_frames": Figure("frames", "encoded by the model, all streams"),
+    "engine_steps": Figure("steps", "of the model; a step encodes one frame of each waiting stream"),
+    # metrics and logs
+    "latencies_negative": Figure("records", "with an end before its start, kept as 0"),
+    "log_dropped": Figure("lines", "not written because standard error was blocked"),
+    "log_suppressed": Figure("lines", "left out because the same cause had just been logged"),
+}
+
+GAUGES: dict[str, Figure] = {
+    "up_seconds": Figure("s", "since the daemon started"),
+    "process_resident_bytes": Figure("bytes", "resident memory of the daemon and of its children together"),
+    "waiting_frames": Figure("frames", "waiting for the encoder"),
+    "drift_ppm": Figure("ppm", "of the source's clock against the monotonic clock"),
+    "level_rms_dbfs": Figure("dBFS", "of the latest second"),
+    "level_peak_dbfs": Figure("dBFS", "of the latest second"),
+    "live": Figure("0 or 1", "1 while audio arrives"),
+    "subscribers": Figure("peers", "now connected"),
+}
+
+# Latency of one frame, by stage; all times are CLOCK_MONOTONIC. `captured` is when the frame's last sample was there.
+STAGES: dict[str, str] = {
+    "resample": "captured to resampled and assembled into a frame",
+    "encode": "resampled to encoded, waiting for the model included",
+    "publish": "encoded to handed to the sinks",
+    "end_to_end": "captured to handed to the sinks",
+}
+RECEIVED = "received"  # captured to received: a subscriber on the same machine measures it (bench latency)
+
+LOWEST_US, HIGHEST_US, DIGITS = 1, 60_000_000, 3
+WINDOW_RECORDS = 4096  # per stage and stream; a window that sees more keeps the latest
+# Seconds; close together around the frame periods in use (12.5 to 80 frames a second).
+BUCKETS_S = (
+    0.0005,
+    0.001,
+    0.002,
+    0.005,
+    0.01,
+    0.015,
+    0.02,
+    0.03,
+    0.04,
+    0.06,
+    0.08,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.5,
+    1.0,
+    2.0,
+    5.0,
+    10.0,
+)
+_BUCKETS_NS = [round(b * 1e9) for b in BUCKETS_S]
+QUANTILES = {"p50": 50.0, "p99": 99.0}
+
+
+class Latency:
+    """One stage of one stream: exact over the last window, in HdrHistogram and in buckets since the start."""
+
+    def __init__(self, window_ns: int) -> None:
+        self._window_ns = window_ns
+        self._at = array("q", bytes(8 * WINDOW_RECORDS))
+        self._ns = array("q", bytes(8 * WINDOW_RECORDS))
+        self._all = HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
+        self.buckets = [0] * (len(_BUCKETS_NS) + 1)
+        self.count = self.sum_ns = self.max_ns = 0
+
+    def record(self, ns: int, now_ns: int) -> None:
+        """Take one latency (ns, not negative) seen at `now_ns`."""
+        i = self.count % WINDOW_RECORDS
+        self._at[i], self._ns[i] = now_ns, ns
+        self.count += 1
+        self.sum_ns += ns
+        if ns > self.max_ns:
+            self.max_ns = ns
+        self.buckets[bisect_left(_BUCKETS_NS, ns)] += 1
+        self._all.record_value(min(ns // 1000, HIGHEST_US))
+
+    def window(self, now_ns: int) -> dict[str, float | None]:
+        """p50, p99 and max (ms) of the last window; None where nothing was measured."""
+        kept = min(self.count, WINDOW_RECORDS)
+        since = now_ns - self._window_ns
+        recent = sorted(self._ns[i] for i in range(kept) if self._at[i] > since)
+        if not recent:
+            return {**dict.fromkeys(QUANTILES), "max": None}
+        ranks = {name: recent[math.ceil(q / 100 * len(recent)) - 1] for name, q in QUANTILES.items()}
+        return {name: _ms(ns) for name, ns in {**ranks, "max": recent[-1]}.items()}
+
+    def total(self) -> dict[str, float | None]:
+        """p50, p99 (to 3 digits), max (exact), all ms, and count since the start."""
+        if not self.count:
+            return {**dict.fromkeys(QUANTILES), "max": None, "count": 0}
+        found = self._all.get_percentile_to_value_dict(list(QUANTILES.values()))
+        ranks = {name: _ms(found[q] * 1000) for name, q in QUANTILES.items()}
+        return {**ranks, "max": _ms(self.max_ns), "count": self.count}
+
+
+class Metrics:
+    """Keeps latencies, reads the counters of parts and gauges when asked. One thread (the loop) records.
+
+    Memory: 0.2 MiB for each stage and stream in use; `forget` gives it back.
+    """
+
+    def __init__(self, window_s: float = 10.0, clock: Clock | None = None) -> None:
+        self.counters = {"latencies_negative": 0}
+        self._clock: Clock = clock or SystemClock()
+        self._window_ns = round(window_s * 1e9)
+        self._started_ns = self._clock.mono_ns()
+        self._latency: dict[tuple[str, str], Latency] = {}
+        self._watched: list[tuple[dict[str, str], Mapping[str, int]]] = [({}, self.counters)]
+        self._gauges: list[tuple[str, dict[str, str], Callable[[], float | None]]] = []
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Scrape(self))
+
+    def record(self, stream: str, stage: str, ns: int) -> None:
+        """Take the latency of one frame (ns; below 0 counts as 0); `stage` is a key of `STAGES`, else KeyError."""
+        latency = self._latency.get((stream, stage))
+        if latency is None:
+            STAGES[stage]
+            latency = self._latency[stream, stage] = Latency(self._window_ns)
+        if ns < 0:
+            self.counters["latencies_negative"] += 1
+            ns = 0
+        latency.record(ns, self._clock.mono_ns())
+
+    def watch(self, labels: Mapping[str, str], counters: Mapping[str, int]) -> None:
+        """Read `counters` (kept up by their part) at every scrape; equal names under equal labels are summed.
+
+        KeyError names what `COUNTERS` does not declare.
+        """
+        unknown = sorted(counters.keys() - COUNTERS.keys())
+        if unknown:
+            raise KeyError(f"counters not declared in natd.metrics: {', '.join(unknown)}")
+        self._watched.append((dict(labels), counters))
+
+    def gauge(self, name: str, fn: Callable[[], float | None], labels: Mapping[str, str] | None = None) -> None:
+        """Ask `fn` at every scrape; None leaves the sample out. `name` is a key of `GAUGES` (KeyError otherwise)."""
+        GAUGES[name]
+        self._gauges.append((name, dict(labels or {}), fn))
+
+    def forget(self, stream: str) -> None:
+        """Drop all that is labelled with a stream that is over."""
+        self._latency = {key: value for key, value in self._latency.items() if key[0] != stream}
+        self._watched = [w for w in self._watched if w[0].get("stream") != stream]
+        self._gauges = [g for g in self._gauges if g[1].get("stream") != stream]
+
+    def window(self, stream: str) -> dict[str, dict[str, float | None]]:
+        """Stage -> p50, p99, max (ms) of the last window, for the `stats` event."""
+        now = self._clock.mono_ns()
+        return {stage: self._latency_of(stream, stage).window(now) for stage in STAGES}
+
+    def total(self, stream: str) -> dict[str, dict[str, float | None]]:
+        """Stage -> p50, p99, max (ms) and count since the start, for the `end` event."""
+        return {stage: self._latency_of(stream, stage).total() for stage in STAGES}
+
+    def prometheus_text(self) -> bytes:
+        """The text exposition format 0.0.4."""
+        return generate_latest(self._registry)
+
+    def counted(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], int]:
+        """(counter, sorted labels) -> sum over the parts that count it under these labels."""
+        sums: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
+        for labels, counters in self._watched:
+            for name, count in list(counters.items()):
+                key = (name, tuple(sorted(labels.items())))
+                sums[key] = sums.get(key, 0) + count
+        return sums
+
+    def gauged(self) -> Iterator[tuple[str, dict[str, str], float]]:
+        """(gauge, labels, value) of those that have a value now."""
+        yield "up_seconds", {}, (self._clock.mono_ns() - self._started_ns) / 1e9
+        for name, labels, fn in self._gauges:
+            if (value := fn()) is not None:
+                yield name, labels, value
+
+    def latencies(self) -> list[tuple[tuple[str, str], Latency]]:
+        """((stream, stage), latency) of all that was recorded."""
+        return sorted(self._latency.items(), key=lambda item: item[0])
+
+    def _latency_of(self, stream: str, stage: str) -> Latency:
+        return self._latency.get((stream, stage)) or _NOTHING
+
+
+_NOTHING = Latency(0)
+
+
+class _Scrape(Collector):
+    """Families for the exposition, built anew at each scrape: what is exported is what the parts hold now."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._counters()
+        yield from self._gauges()
+        yield from self._processes()
+        family = HistogramMetricFamily(
+            "natd_latency_seconds", "latency of a frame by stage", labels=["stream", "stage"]
+        )
+        for key, latency in self._metrics.latencies():
+            below, buckets = 0, []
+            for bound, count in zip([*map(str, BUCKETS_S), "+Inf"], latency.buckets, strict=True):
+                below += count
+                buckets.append((bound, below))
+            family.add_metric(list(key), buckets, latency.sum_ns / 1e9)
+        yield family
+
+    def _counters(self) -> Iterator[Metric]:
+        families: dict[str, CounterMetricFamily] = {}
+        for (name, labels), count in sorted(self._metrics.counted().items()):
+            figure = COUNTERS[name]
+            if name not in families:
+                families[name] = CounterMetricFamily(f"natd_{name}", f"{figure.unit} {figure.about}")
+            families[name].add_sample(f"natd_{name}_total", dict(labels), count)
+        yield from families.values()
+
+    def _gauges(self) -> Iterator[Metric]:
+        families: dict[str, GaugeMetricFamily] = {}
+        for name, labels, value in self._metrics.gauged():
+            figure = GAUGES[name]
+            if name not in families:
+                families[name] = GaugeMetricFamily(f"natd_{name}", f"{figure.about} ({figure.unit})")
+            families[name].add_sample(f"natd_{name}", labels, value)
+        yield from families.values()
+
+    def _processes(self) -> Iterator[Metric]:
+        own = os.getpid()
+        figures = {"daemon": procfs.together([own]), "children": procfs.together(procfs.children(own))}
+        memory = GaugeMetricFamily("natd_process_resident_bytes", GAUGES["process_resident_bytes"].about)
+        cpu = CounterMetricFamily("natd_process_cpu_seconds", "s of processor time, user and system")
+        for process, usage in figures.items():
+            memory.add_sample("natd_process_resident_bytes", {"process": process}, usage.resident_bytes)
+            cpu.add_sample("natd_process_cpu_seconds_total", {"process": process}, usage.cpu_s)
+        yield from (memory, cpu)
+
+
+def _ms(ns: int) -> float:
+    return round(ns / 1e6, 3)
