@@ -116,9 +116,8 @@ class TilingChecker:
     def _sequenced(self, event: Frame | Gap | Gloss | FormatEvent | StreamEnd) -> None:
         if self.decoder.seq is None:
             self._whole = event.seq == 0
-        expected = 0 if self.decoder.seq is None and self._start_fi == 0 else self.decoder.seq
-        if self.decoder.seq is not None:
-            expected = self.decoder.seq + 1
+        first = 0 if self._start_fi == 0 else None
+        expected = first if self.decoder.seq is None else self.decoder.seq + 1
         if expected is not None and event.seq != expected:
             self._fault(f"seq {event.seq} where {expected} was due")
         if self.decoder.ended:
@@ -156,7 +155,8 @@ class TilingChecker:
             self._fault(f"frame {frame.fi} must be a keyframe")
         elif self._last_key is not None:
             since_s = (frame.fi - self._last_key) * header.frame_samples / header.sr
-            if since_s > header.keyframe_interval_s and since_s * header.sr > header.frame_samples:
+            one_frame_s = header.frame_samples / header.sr
+            if since_s > max(header.keyframe_interval_s, one_frame_s) + 1e-6:
                 self._fault(f"frame {frame.fi}: no keyframe for {since_s:.3f} s")
         if frame.kf or self._key_due:
             self._last_key = frame.fi

@@ -42,7 +42,10 @@ class Decoder:
     """
 
     def __init__(self) -> None:
-        self.header: Header | None = None
+        self._begin(None)
+
+    def _begin(self, header: Header | None) -> None:
+        self.header = header
         self.seq: int | None = None  # of the last event followed; None before the first
         self.fi: int | None = None  # the last frame index covered
         self.glosses: Glosses = {}
@@ -61,7 +64,7 @@ class Decoder:
     def feed(self, event: Event) -> FullFrame | None:
         """The decoded frame if `event` is one; WireError if it contradicts the header."""
         if isinstance(event, Header):
-            self._begin(event)
+            self._take_header(event)
         elif isinstance(event, State):
             self._adopt(event)
         elif isinstance(event, Frame | Gap | Gloss | FormatEvent | StreamEnd) and self._follow(event.seq):
@@ -76,13 +79,12 @@ class Decoder:
         glosses = {name: dict(words) for name, words in self.glosses.items()}
         return State(_or_none_yet(self.seq), _or_none_yet(self.fi), tuple(rows["S"]), tuple(rows["A"]), glosses)
 
-    def _begin(self, header: Header) -> None:
+    def _take_header(self, header: Header) -> None:
         if self.header is not None and self.header.epoch == header.epoch:
             if self.header.layers != header.layers:
                 raise WireError(f"the layers changed within epoch {header.epoch}")
             return  # a joiner's snapshot, or the start of a rotated file
-        self.__init__()  # type: ignore[misc]
-        self.header = header
+        self._begin(header)
 
     def _adopt(self, state: State) -> None:
         if self.seq is not None and state.seq < self.seq:
@@ -90,8 +92,10 @@ class Decoder:
             return
         if self.seq is not None and state.seq > self.seq:
             self._lose(self.seq + 1, state.seq)
-        held = bool(state.S or state.A)
-        self._held = tuple(self._filled(state.S, state.A)) if held else None
+        self._held = None
+        self._held = _known(self._filled(state.S, state.A))
+        if self._held is None and (state.S or state.A):
+            raise WireError(f"the state at seq {state.seq} leaves out codes")
         self.seq, self.fi = state.seq, state.fi
         for name, words in state.codes.items():
             self.glosses.setdefault(name, {}).update(words)
@@ -129,11 +133,9 @@ class Decoder:
     def _frame(self, frame: Frame) -> FullFrame | None:
         self.fi = frame.fi
         if self.header is not None:
-            codes = self._filled(frame.S, frame.A)
-            if None not in codes:
-                self._held = tuple(row for row in codes if row is not None)
+            self._held = _known(self._filled(frame.S, frame.A))
+            if self._held is not None:
                 return FullFrame(frame.seq, frame.fi, frame.ts, self._held, frame.lat)
-        self._held = None
         self.skipped += 1
         return None
 
@@ -148,8 +150,14 @@ class Decoder:
             if row and len(row) != counts[group]:
                 raise WireError(f"{len(row)} codes in {group}; the header names {counts[group]} such layers")
         rows = {group: iter(row or (None,) * counts[group]) for group, row in given.items()}
-        before = self._held or (None,) * len(self._layers())
+        before: tuple[Held | None, ...] = self._held or (None,) * len(self._layers())
         return [_codes(layer, next(rows[layer.name[0]]), before[i]) for i, layer in enumerate(self._layers())]
+
+
+def _known(codes: list[Held | None]) -> tuple[Held, ...] | None:
+    """The codes of every layer, or None if there is a layer whose codes are not known."""
+    known = tuple(row for row in codes if row is not None)
+    return known if known and len(known) == len(codes) else None
 
 
 def _codes(layer: Layer, codes: Codes, before: Held | None) -> Held | None:
