@@ -27,11 +27,11 @@ class StreamLog:
         self.dropped = 0
         self._window_ms = window_s * 1000
         self._max_bytes = max_bytes
-        self._begin(b"")
+        self._begin()
 
-    def _begin(self, header_line: bytes) -> None:
+    def _begin(self) -> None:
         self._decoder = Decoder()
-        self._header_line = header_line
+        self._header_line = b""
         self._kept: deque[_Kept] = deque()
         self._bytes = 0
         self._end_line: bytes | None = None
@@ -58,9 +58,11 @@ class StreamLog:
         return self._kept[0].seq if self._kept else self.last_seq + 1
 
     def append(self, event: Event, line: bytes) -> None:
-        """Take the next event of the stream; heartbeats, stats and errors are not kept. A new header begins afresh."""
+        """Take the next event of the stream; heartbeats, stats and errors are not kept. A new epoch begins afresh."""
         if isinstance(event, Header):
-            self._begin(line)
+            if event.epoch != self.epoch:
+                self._begin()
+            self._header_line = line
             self._decoder.feed(event)
         elif isinstance(event, Frame | Gap | Gloss | FormatEvent | StreamEnd) and self._decoder.header is not None:
             if isinstance(event, StreamEnd):
@@ -76,7 +78,7 @@ class StreamLog:
             self._trim(end_ms)
 
     def snapshot(self) -> list[bytes]:
-        """Header and state (and the end of an ended stream), after which the live stream goes on; [] before a header."""
+        """Header and state (and the end of an ended stream): the live stream goes on after them; [] before a header."""
         if self._decoder.header is None:
             return []
         return [self._header_line, self._state()] + ([self._end_line] if self._end_line else [])
