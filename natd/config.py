@@ -6,6 +6,7 @@ configs/ has complete examples. Relative paths are relative to the working direc
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,9 +18,18 @@ from pydantic import ValidationError
 from natd.config_faults import explain
 from natd.endpoints import is_local
 from natd.errors import ConfigError
-from natd.settings import Config, StdinStream, StreamConfig, kind_of
+from natd.settings import (
+    Config,
+    DemoStream,
+    DeviceStream,
+    FileStream,
+    RawSettings,
+    StdinStream,
+    StreamConfig,
+    kind_of,
+)
 
-__all__ = ["Config", "Overrides", "load"]
+__all__ = ["Config", "Overrides", "changed", "describe", "load"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,7 @@ class Overrides:
     http: str | None = None
     output: str | None = None
     seconds: float | None = None
+    tap: Path | None = None
 
 
 _SECTION_FLAGS = {
@@ -46,7 +57,7 @@ _SECTION_FLAGS = {
 }  # fmt: skip
 
 
-_STREAM_FLAGS = ("device", "source", "stream", "rate", "channels")
+_STREAM_FLAGS = ("device", "source", "stream", "rate", "channels", "tap")
 
 
 def load(path: Path | None = None, overrides: Overrides | None = None) -> Config:
@@ -81,6 +92,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _not_json(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
     # TOML dates and times: no setting is one, so let the type check refuse them under their key.
     return {"date": str(value)}
 
@@ -125,10 +138,10 @@ def _apply_to_stream(stream: dict[str, Any], given: dict[str, Any]) -> Iterator[
         for key in [k for k in stream if k not in kept]:
             del stream[key]
     given.pop("source", None)
-    if kind_of(stream) == "stdin" and given.keys() & {"rate", "channels"}:
-        stream["raw"] = {**(stream.get("raw") or {}), **given}
-    else:
-        stream.update(given)
+    raw = {key: given.pop(key) for key in ("rate", "channels") if key in given and kind_of(stream) == "stdin"}
+    if raw:
+        stream["raw"] = {**(stream.get("raw") or {}), **raw}
+    stream.update(given)
 
 
 def _cross_faults(config: Config) -> Iterator[str]:
@@ -152,3 +165,86 @@ def _cross_faults(config: Config) -> Iterator[str]:
     taps = [str(s.tap) for s in config.stream if s.tap]
     for tap in sorted({t for t in taps if taps.count(t) > 1}):
         yield f"stream: several streams have the tap {tap}; they must differ"
+
+
+def changed(old: Config, new: Config) -> list[str]:
+    """Keys whose value differs, as `log.level` or `stream[stage].rate`; `stream[stage]` where one came or went."""
+    before, after = _flat(old), _flat(new)
+    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for section, value in config.model_dump().items():
+        if section == "stream":
+            for stream in value:
+                flat[f"stream[{stream['name']}]"] = True
+                flat |= {f"stream[{stream['name']}].{key}": v for key, v in stream.items()}
+        elif isinstance(value, dict):
+            flat |= {f"{section}.{key}": v for key, v in value.items()}
+        else:
+            flat[section] = value
+    return flat
+
+
+def describe(config: Config) -> str:
+    """What would run, in lines for a person; ConfigError lists the files it needs and cannot use."""
+    faults = list(_file_faults(config))
+    if faults:
+        raise ConfigError("\n".join([f"{len(faults)} fault{'s' * (len(faults) > 1)}", *(f"  {f}" for f in faults)]))
+    engine, bound = config.engine, config.zeromq_endpoints()
+    curve = "plain" if config.security is None else "CURVE"
+    lines = [
+        f"tokenizer {engine.tokenizer} on {engine.device}, threads {engine.threads}, backlog {engine.backlog_s:g} s"
+    ]
+    lines += [f"stream {s.name}: {_describe_stream(s)}" for s in config.stream]
+    lines += [f"{section:8} {endpoint} ({curve})" for section, endpoint in bound.items()]
+    lines += [f"{section:8} off" for section in ("publish", "control") if section not in bound]
+    lines.append(f"http     {config.http.endpoint}")
+    if config.output.path is not None:
+        o = config.output
+        for path in dict.fromkeys(str(o.path_for(s.name)) for s in config.stream):
+            kept = "" if path == "-" else f", new file every {o.rotate_mb:g} MB or {o.rotate_s:g} s, {o.keep} kept"
+            lines.append(f"output   {'standard output' if path == '-' else path}{kept}")
+    lines.append(f"log      {config.log.level}")
+    return "\n".join(lines)
+
+
+def _describe_stream(stream: StreamConfig) -> str:
+    match stream:
+        case DeviceStream():
+            which = "the system's default input" if stream.device is None else f"device {stream.device!r}"
+            words = f"{which}, {stream.rate} Hz, {stream.channels} channel{'s' * (stream.channels > 1)}"
+        case FileStream():
+            words = (
+                f"{stream.path}, {'at its own speed' if stream.paced else 'at full speed'}{', looped' * stream.loop}"
+            )
+        case DemoStream():
+            words = f"built-in synthesiser, {'in real time' if stream.paced else 'at full speed'}, seed {stream.seed}"
+        case StdinStream(raw=RawSettings() as raw):
+            words = f"standard input, raw {raw.fmt}, {raw.rate} Hz, {raw.channels} channel{'s' * (raw.channels > 1)}"
+        case StdinStream():
+            words = "standard input, WAV"
+        case _:
+            words = "audio from the ingest socket"
+    mix = "mean of all channels" if stream.mix == "mean" else f"channels {', '.join(map(str, stream.mix))}"
+    ends = f", ends after {stream.seconds:g} s" if stream.seconds is not None else ""
+    tap = f", captured samples to {stream.tap}" if stream.tap else ""
+    return f"{words}, {mix}, keyframe every {stream.keyframe_interval_s:g} s{ends}{tap}"
+
+
+def _file_faults(config: Config) -> Iterator[str]:
+    if config.security is not None:
+        try:
+            config.security.listen_curve()
+            config.security.feed_curve()
+        except ConfigError as error:
+            yield f"security: {error}"
+    for stream in config.stream:
+        if isinstance(stream, FileStream) and not os.access(stream.path, os.R_OK):
+            yield f"stream[{stream.name}].source: cannot read {stream.path}"
+        if stream.tap is not None and not os.access(stream.tap.parent, os.W_OK):
+            yield f"stream[{stream.name}].tap: cannot write in {stream.tap.parent}"
+        path = config.output.path_for(stream.name)
+        if path not in (None, "-") and not os.access(Path(str(path)).parent, os.W_OK):
+            yield f"output.path: cannot write in {Path(str(path)).parent}"

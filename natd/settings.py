@@ -46,7 +46,7 @@ Line = Annotated[str, AfterValidator(_text_line)]
 Rate = Annotated[int, Field(ge=1000, le=768_000)]  # Hz
 Channels = Annotated[int, Field(ge=1, le=64)]
 Channel = Annotated[int, Field(ge=1, le=64)]  # counted from 1, as on the desk
-Seconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=1e9)]
 
 
 # The tags keep pydantic from reporting a fault in a list once more as "not the word mean".
@@ -57,7 +57,7 @@ Mix = Annotated[
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class EngineSettings(_Section):
@@ -65,8 +65,8 @@ class EngineSettings(_Section):
 
     tokenizer: Line = "ears"
     device: Annotated[str, AfterValidator(_torch_device)] = "cpu"
-    threads: int = Field(1, ge=1, le=256)
-    backlog_s: float = Field(0.5, ge=0.05, le=60, allow_inf_nan=False)
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    backlog_s: Annotated[float, Field(ge=0.05, le=60)] = 0.5
 
 
 class PublishSettings(_Section):
@@ -113,10 +113,10 @@ class OutputSettings(_Section):
     """The recording of the events: a file (`{stream}` in its path is the stream's name), or `-` for standard output."""
 
     path: Line | None = None
-    rotate_mb: float = Field(256.0, gt=0, le=1e6, allow_inf_nan=False)
-    rotate_s: float = Field(86_400.0, gt=0, le=1e9, allow_inf_nan=False)
-    keep: int = Field(14, ge=1, le=100_000)
-    free_mb: float = Field(512.0, ge=0, le=1e9, allow_inf_nan=False)
+    rotate_mb: Annotated[float, Field(gt=0, le=1e6)] = 256.0
+    rotate_s: Annotated[float, Field(gt=0, le=1e9)] = 86_400.0
+    keep: Annotated[int, Field(ge=1, le=100_000)] = 14
+    free_mb: Annotated[float, Field(ge=0, le=1e9)] = 512.0
 
     def path_for(self, stream: str) -> str | None:
         """Where the events of `stream` go: a path, `-`, or None."""
@@ -132,8 +132,8 @@ class LogSettings(_Section):
 class StatsSettings(_Section):
     """How often the stream speaks of itself: `stats` every `window_s`, `hb` every `heartbeat_s`."""
 
-    window_s: float = Field(10.0, ge=1, le=3600, allow_inf_nan=False)
-    heartbeat_s: float = Field(1.0, ge=0.1, le=60, allow_inf_nan=False)
+    window_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
+    heartbeat_s: Annotated[float, Field(ge=0.1, le=60)] = 1.0
 
 
 class RawSettings(_Section):
@@ -150,7 +150,7 @@ class StreamConfig(_Section):
     name: Annotated[str, AfterValidator(_stream_name)] = "live"
     mix: Mix = "mean"
     seconds: Seconds | None = None
-    keyframe_interval_s: float = Field(5.0, ge=0.1, le=600, allow_inf_nan=False)
+    keyframe_interval_s: Annotated[float, Field(ge=0.1, le=600)] = 5.0
     rle: tuple[str, ...] | None = None  # None: as the tokenizer says (semantic layers rle, acoustic ones dense)
     tap: Path | None = None
 
@@ -184,7 +184,7 @@ class DemoStream(StreamConfig):
 
     source: Literal["demo:"]
     paced: bool = True
-    seed: int = Field(0, ge=0, le=2**32 - 1)
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
 
 
 class FileStream(StreamConfig):
