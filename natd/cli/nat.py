@@ -1,0 +1,245 @@
+"""`nat`: the toolbox; one short function a verb, each importing what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from natd import __version__
+from natd.errors import NatdError
+
+PUBLISH = "tcp://127.0.0.1:5556"
+CONTROL = "tcp://127.0.0.1:5557"
+INGEST = "tcp://127.0.0.1:5555"
+STATUS = """exit status: 0 done, 1 a check found a fault, 2 usage, 65 weights, 66 audio source, 70 failure inside,
+71 address in use, 73 output, 76 not the wire format, 78 configuration, 130 interrupted."""
+
+Verbs = argparse._SubParsersAction  # the type of what add_subparsers returns has no public name
+Verb = Callable[[argparse.Namespace], int]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; the exit status is that of the first error."""
+    args = build_parser().parse_args(argv)
+    verb: Verb = args.run
+    try:
+        status = verb(args)
+        sys.stdout.flush()
+        return status
+    except NatdError as error:
+        print(f"nat: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader has what it wanted (`| head`); Python's own flush at exit must not fail on the dead pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All verbs and their options."""
+    p = argparse.ArgumentParser(
+        prog="nat",
+        description="Tools around natd: recordings to tokens, devices, a live view, measurements.",
+        epilog=STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--version", action="version", version=f"nat {__version__}")
+    verbs = p.add_subparsers(metavar="VERB", required=True)
+    for add in (_add_tokenize, _add_devices, _add_doctor, _add_tail, _add_feed, _add_check):
+        add(verbs)
+    for name, about, adds in (
+        ("bench", "measure", (_add_bench_latency,)),
+        ("train", "fit tokenizers", (_add_train_ears0,)),
+        ("codebook", "look into codebooks", (_add_codebook_show,)),
+    ):
+        group = verbs.add_parser(name, help=about, description=f"{about.capitalize()}.")
+        inner = group.add_subparsers(metavar="WHAT", required=True)
+        for add in adds:
+            add(inner)
+    return p
+
+
+def _verb(verbs: Verbs, name: str, run: Verb, about: str, example: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
+    p: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=about,
+        description=f"{about[0].upper()}{about[1:]}.",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.set_defaults(run=run)
+    return p
+
+
+# ---- recordings
+
+
+def _add_tokenize(verbs: Verbs) -> None:  # type: ignore[type-arg]
+    about = "recordings to tokens, at full speed; the same codes as live"
+    p = _verb(verbs, "tokenize", tokenize, about, "nat tokenize concert.flac -o concert.ndjson")
+    p.add_argument("files", nargs="+", metavar="FILE", help="audio that libsndfile reads; - for WAV on standard input")
+    p.add_argument("-o", "--output", type=Path, metavar="OUT", help="write the lines there, not to standard output")
+    p.add_argument("--tokenizer", default="ears", metavar="NAME", help="tokenizer (default: ears)")
+    p.add_argument(
+        "--chunk-ms",
+        type=_positive,
+        default=1000.0,
+        metavar="MS",
+        help="size of the pieces the audio arrives in (default: 1000); the codes are the same for any",
+    )
+
+
+def tokenize(args: argparse.Namespace) -> int:
+    """NDJSON on standard output and nothing else; one stream after another, a bad file does not stop the next."""
+    from natd.offline.tokenize import tokenize_files
+
+    return tokenize_files(args.files, args.output, args.tokenizer, args.chunk_ms)
+
+
+def _add_check(verbs: Verbs) -> None:  # type: ignore[type-arg]
+    about = "check a recording of the stream: every line valid, frames and gaps without hole or overlap"
+    p = _verb(verbs, "check", check, about, "nat check concert.ndjson")
+    p.add_argument("file", metavar="FILE", help="NDJSON; - for standard input")
+
+
+def check(args: argparse.Namespace) -> int:
+    """Counts and faults; 1 if there are faults."""
+    from natd.offline.check import check_recording
+
+    return check_recording(args.file)
+
+
+# ---- this machine
+
+
+def _add_devices(verbs: Verbs) -> None:  # type: ignore[type-arg]
+    _verb(verbs, "devices", devices, "list the sound cards, with what to type for each", "nat devices")
+
+
+def devices(args: argparse.Namespace) -> int:
+    """A table of inputs, each with its natd command."""
+    from natd.offline.devices import print_devices
+
+    return print_devices()
+
+
+def _add_doctor(verbs: Verbs) -> None:  # type: ignore[type-arg]
+    _verb(verbs, "doctor", doctor, "check this machine and the installation, with cures", "nat doctor")
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """One line a check; 1 if one failed."""
+    from natd.offline.doctor import examine
+
+    return examine()
+
+
+# ---- a running daemon
+
+
+def _add_tail(verbs: Verbs) -> None:  # type: ignore[type-arg]
+    about = "watch a running stream: what is heard in words, level, latency, losses"
+    p = _verb(verbs, "tail", tail, about, "nat tail stage --endpoint tcp://127.0.0.1:5556")
+    p.add_argument("stream", nargs="?", metavar="STREAM", help="name of the stream (default: the only one)")
+    p.add_argument("--endpoint", default=PUBLISH, help=f"where natd publishes (default: {PUBLISH})")
+    p.add_argument("--control", default=CONTROL, metavar="ENDPOINT", help=f"its control socket (default: {CONTROL})")
+    p.add_argument("--http", metavar="URL", help="read from its HTTP server instead, e.g. http://127.0.0.1:8088")
+    p.add_argument("--raw", action="store_true", help="print the lines as they come")
+    p.add_argument("--seconds", type=_positive, metavar="S", help="stop after S seconds")
+
+
+def tail(args: argparse.Namespace) -> int:
+    """A live view where standard output is a terminal, plain lines otherwise."""
+    from natd.offline.tail import follow
+
+    return follow(args.stream, args.endpoint, args.control, http=args.http, raw=args.raw, seconds=args.seconds)
+
+
+def _add_feed(verbs: Verbs) -> None:  # type: ignore[type-arg]
+    about = "send a recording or the microphone to a running natd whose source is zeromq:"
+    p = _verb(verbs, "feed", feed, about, "nat feed concert.flac --stream stage")
+    p.add_argument("source", metavar="FILE|mic", help="audio that libsndfile reads, or mic")
+    p.add_argument("--endpoint", default=INGEST, help=f"natd's ingest socket (default: {INGEST})")
+    p.add_argument("--stream", default="live", metavar="NAME", help="name of the stream (default: live)")
+    p.add_argument("--device", metavar="NAME", help="which microphone, as for natd (default: the system's)")
+    p.add_argument("--rate", type=int, metavar="HZ", help="capture rate of mic (default: 48000)")
+    p.add_argument("--channels", type=int, metavar="N", help="capture channels of mic (default: 1)")
+    p.add_argument("--message-ms", type=_positive, default=10.0, metavar="MS", help="audio a message (default: 10)")
+    p.add_argument("--fast", action="store_true", help="send a file as fast as natd takes it, not at its own speed")
+
+
+def feed(args: argparse.Namespace) -> int:
+    """Audio to the ingest socket, at its own speed."""
+    from natd.offline.feed import feed_file, feed_microphone
+
+    if args.source == "mic":
+        return feed_microphone(
+            args.endpoint, args.stream, args.device, args.rate or 48_000, args.channels or 1, args.message_ms
+        )
+    return feed_file(args.source, args.endpoint, args.stream, args.message_ms, fast=args.fast)
+
+
+# ---- measure, fit, look
+
+
+def _add_bench_latency(verbs: Verbs) -> None:  # type: ignore[type-arg]
+    about = "measure every stage from the microphone to a subscriber, with a daemon and a subscriber of its own"
+    p = _verb(verbs, "latency", bench_latency, about, "nat bench latency --device hw:1 --seconds 60")
+    p.add_argument("--seconds", type=_positive, default=60.0, metavar="S", help="how long (default: 60)")
+    where = p.add_mutually_exclusive_group()
+    where.add_argument("--source", metavar="SOURCE", help="source of the daemon (default: demo:)")
+    where.add_argument("--device", metavar="NAME", help="sound card of the daemon")
+    where.add_argument("--connect", metavar="ENDPOINT", help="measure a daemon that already publishes there")
+    p.add_argument("--stream", metavar="NAME", help="with --connect: which stream (default: live)")
+    p.add_argument("--tokenizer", metavar="NAME", help="tokenizer of the daemon (default: ears)")
+    p.add_argument("--json", action="store_true", help="the figures as one JSON object")
+
+
+def bench_latency(args: argparse.Namespace) -> int:
+    """One table: stage, p50, p99, max."""
+    from natd.offline.bench import Plan, bench
+
+    plan = Plan(args.seconds, args.source, args.device, args.connect, args.stream or "live", args.tokenizer)
+    return bench(plan, as_json=args.json)
+
+
+def _add_train_ears0(verbs: Verbs) -> None:  # type: ignore[type-arg]
+    about = "fit the embedded tokenizer from a folder of recordings"
+    p = _verb(verbs, "ears-0", train_ears0, about, "nat train ears-0 --audio recordings/ --out ears.safetensors")
+    p.add_argument("--audio", type=Path, required=True, metavar="DIR", help="folder of recordings")
+    p.add_argument("--out", type=Path, metavar="FILE", help="weights to write (default: natd's own)")
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the fit (default: 0)")
+    p.add_argument("--threads", type=int, metavar="N", help="threads of the fit (default: all cores)")
+
+
+def train_ears0(args: argparse.Namespace) -> int:
+    """Weights and their card; prints the held-out figures."""
+    from natd.training.ears0 import train
+
+    return train(args.audio, args.out, args.seed, args.threads)
+
+
+def _add_codebook_show(verbs: Verbs) -> None:  # type: ignore[type-arg]
+    about = "what the codes of a tokenizer mean"
+    p = _verb(verbs, "show", codebook_show, about, "nat codebook show ears S1:37")
+    p.add_argument("tokenizer", metavar="NAME", help="tokenizer, e.g. ears")
+    p.add_argument("code", nargs="?", metavar="LAYER[:CODE]", help="one layer, or one code of it (default: all)")
+
+
+def codebook_show(args: argparse.Namespace) -> int:
+    """The glossary: layer, code, phrase."""
+    from natd.offline.codebook import show
+
+    return show(args.tokenizer, args.code)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value

@@ -1,0 +1,90 @@
+"""Check a recording of the stream: every line valid, frames and gaps without hole or overlap."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from natd.errors import SourceError
+from natd.tiling import TilingChecker
+from natd.wire import MAX_LINE
+
+SHOWN = 20  # faults written out; all are counted
+
+
+class Recording:
+    """What a recording holds and where it breaks the wire contract: `faults` as (line number, words)."""
+
+    def __init__(self) -> None:
+        self.faults: list[tuple[int, str]] = []
+        self.lines = 0
+        self.seconds = 0.0  # of sample time, all epochs
+        self._checker = TilingChecker()
+        self._epoch_s = 0.0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Events by kind, epochs, frames inside gaps, faults."""
+        return self._checker.counts
+
+    @property
+    def unfinished(self) -> int:
+        """Epochs without an `end`: the recording was cut off, which is no fault of the stream."""
+        return self.counts["epochs"] - self.counts["ends"]
+
+    def feed(self, lines: Iterable[bytes]) -> None:
+        """Check every line of `lines`, each with its LF."""
+        for line in lines:
+            self.lines += 1
+            known, epochs = len(self._checker.faults), self.counts["epochs"]
+            self._checker.feed_line(line)
+            self.faults += [(self.lines, text) for text in self._checker.faults[known:]]
+            if self.counts["epochs"] > epochs:
+                self.seconds += self._epoch_s
+            self._epoch_s = self._length_s()
+        self.seconds, self._epoch_s = self.seconds + self._epoch_s, 0.0
+
+    def _length_s(self) -> float:
+        header = self._checker.decoder.header
+        return 0.0 if header is None else self._checker.length * header.frame_samples / header.sr
+
+
+def check_recording(path: str) -> int:
+    """Print what the recording at `path` (- for standard input) holds and its faults; 1 if there are any."""
+    recording = Recording()
+    with _open(path) as file:
+        recording.feed(_lines(file))
+    counts = recording.counts
+    print(f"{recording.lines} lines, {recording.seconds:.2f} s of sample time")
+    print(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count or name == "faults"))
+    if recording.unfinished > 0:
+        print(f"note: {recording.unfinished} of {counts['epochs']} epochs have no end: the recording was cut off")
+    if not counts["epochs"]:
+        recording.faults.append((recording.lines, "no header: this is not a recording of natd"))
+        counts["faults"] += 1
+    for number, text in recording.faults[:SHOWN]:
+        print(f"line {number}: {text}")
+    if counts["faults"] > SHOWN:
+        print(f"and {counts['faults'] - SHOWN} more faults")
+    return 1 if counts["faults"] else 0
+
+
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[BinaryIO]:
+    if path == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        file = open(path, "rb")
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}") from error
+    with file:
+        yield file
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    # Bounded, so that a file without any LF is told apart as garbage and not read into memory whole.
+    while line := file.readline(MAX_LINE + 2):
+        yield line
