@@ -38,6 +38,14 @@ COUNTERS: dict[str, Figure] = {
     # engine
     "engine_frames": Figure("frames", "encoded by the model, all streams"),
     "engine_steps": Figure("steps", "of the model; a step encodes one frame of each waiting stream"),
+    # recordings
+    "recording_lines": Figure("lines", "written to files or standard output"),
+    "recording_bytes": Figure("bytes", "written to files or standard output"),
+    "recording_dropped": Figure(
+        "lines", "not recorded: the writer was behind, stopped by an error, or of another stream"
+    ),
+    "recording_errors": Figure("times", "that writing a recording failed"),
+    "recording_files": Figure("files", "begun by recordings"),
     # metrics and logs
     "latencies_negative": Figure("records", "with an end before its start, kept as 0"),
     "log_dropped": Figure("lines", "not written because standard error was blocked"),

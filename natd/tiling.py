@@ -13,6 +13,7 @@ from natd.wire import (
     Header,
     Heartbeat,
     Reset,
+    Sequenced,
     State,
     StreamEnd,
     decode,
@@ -68,7 +69,7 @@ class TilingChecker:
             self._heartbeat(event)
         elif isinstance(event, Reset):
             self._fault(f"a reset ({event.reason}): events up to {event.oldest_seq} were not delivered")
-        elif isinstance(event, Frame | Gap | Gloss | FormatEvent | StreamEnd):
+        elif isinstance(event, Sequenced):
             self._sequenced(event)
         skipped = self.decoder.skipped
         try:
@@ -113,7 +114,7 @@ class TilingChecker:
         if hb.last_seq > (-1 if mine.seq is None else mine.seq):
             self._fault(f"a heartbeat says seq {hb.last_seq}; the last that came is {mine.seq}")
 
-    def _sequenced(self, event: Frame | Gap | Gloss | FormatEvent | StreamEnd) -> None:
+    def _sequenced(self, event: Sequenced) -> None:
         if self.decoder.seq is None:
             self._whole = event.seq == 0
         first = 0 if self._start_fi == 0 else None

@@ -16,6 +16,7 @@ from natd.wire import (
     Header,
     Layer,
     Row,
+    Sequenced,
     State,
     StreamEnd,
 )
@@ -67,7 +68,7 @@ class Decoder:
             self._take_header(event)
         elif isinstance(event, State):
             self._adopt(event)
-        elif isinstance(event, Frame | Gap | Gloss | FormatEvent | StreamEnd) and self._follow(event.seq):
+        elif isinstance(event, Sequenced) and self._follow(event.seq):
             return self._apply(event)
         return None
 
@@ -114,7 +115,7 @@ class Decoder:
         self.missing += last - first + 1
         self._held = None
 
-    def _apply(self, event: Frame | Gap | Gloss | FormatEvent | StreamEnd) -> FullFrame | None:
+    def _apply(self, event: Sequenced) -> FullFrame | None:
         match event:
             case Frame():
                 return self._frame(event)

@@ -108,7 +108,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Codes of one frame: `ts` (ms of sample time) of its first sample; `lat` (ms) from capture of its last sample on."""
+    """Codes of one frame: `ts` (ms of sample time) of its first sample; `lat` (ms) from capture to the sinks."""
 
     seq: Index
     fi: Index
@@ -220,7 +220,8 @@ class ErrorEvent:
     message: str
 
 
-Event = Header | Frame | Gap | Gloss | FormatEvent | Heartbeat | Stats | State | StreamEnd | Reset | ErrorEvent
+Sequenced = Frame | Gap | Gloss | FormatEvent | StreamEnd  # those that have a `seq`
+Event = Header | Sequenced | Heartbeat | Stats | State | Reset | ErrorEvent
 
 NAMES: dict[type, str] = {
     Header: "header", Frame: "frame", Gap: "gap", Gloss: "gloss", FormatEvent: "format", Heartbeat: "hb",

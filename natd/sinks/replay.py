@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from natd.unpacker import Decoder
-from natd.wire import Event, FormatEvent, Frame, Gap, Gloss, Header, Reset, StreamEnd, encode
+from natd.wire import Event, Header, Reset, Sequenced, StreamEnd, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class StreamLog:
                 self._begin()
             self._header_line = line
             self._decoder.feed(event)
-        elif isinstance(event, Frame | Gap | Gloss | FormatEvent | StreamEnd) and self._decoder.header is not None:
+        elif isinstance(event, Sequenced) and self._decoder.header is not None:
             if isinstance(event, StreamEnd):
                 self._state_line = self._state()  # what joiners of an ended stream get is the state before its end
                 self._end_line = line
