@@ -1,0 +1,106 @@
+"""Codebooks from data: k-means and residual k-means, several seeded starts each, no dead and no duplicate code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from natd.errors import ModelError
+
+Progress = Callable[[str], None]
+BLOCK = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Centres [K, D], the distortion (mean squared distance) on held-out vectors, and that of every start tried."""
+
+    centres: Tensor
+    distortion: float
+    tried: tuple[float, ...]
+
+
+def kmeans(x: Tensor, held_out: Tensor, k: int, seed: int, starts: int = 3, rounds: int = 25) -> Fit:
+    """The best on `held_out` [M, D] of `starts` runs of Lloyd on `x` [N, D] float32 from k-means++ seeds; ModelError if N < 2k.
+
+    The same vectors, seed and thread count give the same centres.
+    """
+    if len(x) < 2 * k:
+        raise ModelError(f"{k} codes need at least {2 * k} frames to be fitted on, there are {len(x)}")
+    runs = []
+    for start in range(starts):
+        rng = np.random.default_rng((seed, start))
+        centres = _lloyd(x, _plus_plus(x, k, rng), rounds)
+        runs.append((float(nearest(held_out, centres)[1].double().mean()), centres))
+    best = min(runs, key=lambda run: run[0])
+    return Fit(best[1], best[0], tuple(run[0] for run in runs))
+
+
+def residual(x: Tensor, held_out: Tensor, layers: int, k: int, seed: int, progress: Progress, starts: int = 2) -> list[Fit]:
+    """`layers` codebooks of `k`, each fitted on what the ones before left of `x` [N, D]."""
+    fits = []
+    for layer in range(layers):
+        fit = kmeans(x, held_out, k, seed + 1000 * layer, starts)
+        x = x - fit.centres[nearest(x, fit.centres)[0]]
+        held_out = held_out - fit.centres[nearest(held_out, fit.centres)[0]]
+        progress(f"layer {layer}: held-out distortion {fit.distortion:.3f}, starts {[round(t, 3) for t in fit.tried]}")
+        fits.append(fit)
+    return fits
+
+
+def nearest(x: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Index [N] of the nearest centre [K, D] to each vector [N, D], and the squared distance [N]."""
+    half = 0.5 * (centres * centres).sum(1)
+    labels, far = [], []
+    for block in x.split(BLOCK):
+        least, at = (half - block @ centres.T).min(1)
+        labels.append(at)
+        far.append((2.0 * least + (block * block).sum(1)).clamp(min=0.0))
+    return torch.cat(labels), torch.cat(far)
+
+
+def _plus_plus(x: Tensor, k: int, rng: np.random.Generator) -> Tensor:
+    """k-means++ on a sample: each next seed is drawn with probability in proportion to its squared distance from the others."""
+    sample = x[torch.from_numpy(rng.permutation(len(x))[: max(20 * k, 4096)])]
+    squares = (sample * sample).sum(1)
+    chosen = [int(rng.integers(len(sample)))]
+    far = torch.full((len(sample),), torch.inf)
+    for _ in range(k - 1):
+        last = sample[chosen[-1]]
+        far = torch.minimum(far, (squares - 2.0 * (sample @ last) + last @ last).clamp(min=0.0))
+        far[chosen[-1]] = 0.0
+        mass = far.double().cumsum(0)
+        chosen.append(min(int(torch.searchsorted(mass, float(rng.random()) * float(mass[-1]))), len(sample) - 1))
+    return sample[torch.tensor(chosen)].clone()
+
+
+def _lloyd(x: Tensor, centres: Tensor, rounds: int) -> Tensor:
+    k = len(centres)
+    before = torch.inf
+    for step in range(rounds):
+        labels, far = nearest(x, centres)
+        distortion = float(far.double().mean())
+        counts = torch.bincount(labels, minlength=k)
+        sums = torch.zeros(centres.shape, dtype=torch.float64).index_add_(0, labels, x.double())
+        centres = (sums / counts.clamp(min=1)[:, None]).float()
+        dead = (counts == 0).nonzero()[:, 0]
+        # A code without frames, or the twin of another, takes over the frame that is served worst.
+        dead = torch.unique(torch.cat([dead, twins(centres)]))
+        if len(dead):
+            centres[dead] = x[far.topk(len(dead)).indices]
+        elif step > 4 and before - distortion < 1e-4 * distortion:
+            break
+        before = distortion
+    return centres
+
+
+def twins(centres: Tensor, share: float = 1e-6) -> Tensor:
+    """Indices of codes that lie on an earlier code: nearer than `share` of the codes' mean squared length."""
+    squares = (centres.double() ** 2).sum(1)
+    gap = squares[:, None] + squares[None] - 2.0 * (centres.double() @ centres.double().T)
+    close = (gap < share * float(squares.mean())).tril(-1)
+    return close.any(1).nonzero()[:, 0]

@@ -1,0 +1,87 @@
+"""Weights on disk: safetensors beside a manifest that records size, sha256 and identity; nothing else is ever read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from natd.errors import ModelError
+
+
+def codebook_id(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """`sha256:` over the encoder's settings and every tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().tobytes())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save(folder: Path, name: str, settings: Mapping[str, Any], tensors: Mapping[str, Tensor], legend: Any) -> dict[str, Any]:
+    """Write NAME.safetensors, NAME.glossary.json and NAME.json (the manifest, last); returns the manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights, words = folder / f"{name}.safetensors", folder / f"{name}.glossary.json"
+    safetensors.torch.save_file({k: tensors[k].contiguous() for k in sorted(tensors)}, weights)
+    words.write_text(json.dumps(legend, separators=(",", ":"), allow_nan=False) + "\n")
+    manifest = {
+        "codebook_id": codebook_id(settings, tensors),
+        "settings": dict(settings),
+        "files": {p.name: {"bytes": p.stat().st_size, "sha256": file_sha256(p)} for p in (weights, words)},
+    }
+    (folder / f"{name}.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    return manifest
+
+
+def load(folder: Path, name: str, settings: Mapping[str, Any]) -> tuple[dict[str, Tensor], Any, str]:
+    """Tensors, legend and codebook_id as `save` wrote them; ModelError with the reason if any byte or setting differs."""
+    manifest = _manifest(folder / f"{name}.json")
+    if manifest["settings"] != dict(settings):
+        raise ModelError(f"{folder / name}.json was fitted for other encoder settings: fit again with `nat train ears-0`")
+    for file, recorded in manifest["files"].items():
+        _verify(folder / file, recorded)
+    try:
+        tensors = safetensors.torch.load_file(folder / f"{name}.safetensors")
+        legend = json.loads((folder / f"{name}.glossary.json").read_text())
+    except (SafetensorError, ValueError) as error:
+        raise ModelError(f"weights of {name!r} in {folder} cannot be read: {error}") from error
+    found = codebook_id(settings, tensors)
+    if found != manifest["codebook_id"]:
+        raise ModelError(f"weights of {name!r} in {folder} are {found}, the manifest says {manifest['codebook_id']}")
+    return tensors, legend, found
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text())
+        manifest["codebook_id"], manifest["settings"], manifest["files"].items()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path} is not a manifest of weights: {error!r}") from error
+    return dict(manifest)
+
+
+def _verify(path: Path, recorded: Mapping[str, Any]) -> None:
+    try:
+        size = path.stat().st_size
+        digest = file_sha256(path)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    if size != recorded["bytes"]:
+        raise ModelError(f"{path} has {size} bytes, {recorded['bytes']} were recorded: it is truncated or another file")
+    if digest != recorded["sha256"]:
+        raise ModelError(f"{path} has sha256 {digest[:12]}…, {recorded['sha256'][:12]}… was recorded: it is damaged or changed")

@@ -1,0 +1,63 @@
+"""Which recordings are fitted on, which are held out, and what kind of sound each is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from natd.codec.mel import SR
+from natd.errors import SourceError
+
+HELD_RECORDINGS = ("hungarian_dance_strings", "karissa_hobbs_song", "solo_trumpet_F_90bpm", "speech_5703", "robin")
+AUDIO = (".wav", ".flac", ".ogg")
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A recording: `part` is fit or held, `kind` music, speech or environment; `label` and `fold` for the ESC-10 clips."""
+
+    path: Path
+    part: str
+    kind: str
+    label: str = ""
+    fold: int = 0
+
+
+def clips_of(audio_dir: Path) -> list[Clip]:
+    """Every recording below the known folders, in order of path; SourceError if there is none to fit or none held out."""
+    clips = [c for path in sorted(audio_dir.rglob("*")) if path.suffix in AUDIO and (c := _clip(path, audio_dir)) is not None]
+    for part in ("fit", "held"):
+        if not any(c.part == part for c in clips):
+            raise SourceError(f"{audio_dir} holds no recording of the {part!r} part: see the folders in natd/models/ears.md")
+    return clips
+
+
+def samples_of(path: Path) -> NDArray[np.float32]:
+    """Mono samples at 24 kHz float32: mean of the channels, soxr HQ; SourceError if it cannot be read."""
+    try:
+        data, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise SourceError(f"{path} cannot be read: {error}") from error
+    mono = data.mean(axis=1, dtype=np.float32)
+    return np.asarray(soxr.resample(mono, rate, SR, quality="HQ"), dtype=np.float32)
+
+
+def _clip(path: Path, audio_dir: Path) -> Clip | None:
+    folder, *rest = path.relative_to(audio_dir).parts
+    if folder == "esc10":
+        fold = int(path.name[0])
+        return Clip(path, "held" if fold == 3 else "fit", "environment", rest[0], fold) if fold <= 3 else None
+    if folder in ("sonic-pi", "drums"):
+        return Clip(path, "fit", "music")
+    if folder == "recordings":
+        kind = "speech" if path.stem.startswith("speech") else "environment" if path.stem in ("robin", "humpback") else "music"
+        return Clip(path, "held" if path.stem in HELD_RECORDINGS else "fit", kind)
+    if folder in ("music", "sounds"):
+        kind = "music" if folder == "music" else "speech" if path.name.startswith("speech") else "environment"
+        return Clip(path, {"train": "fit", "dev": "held"}[rest[0]], kind)
+    return None
