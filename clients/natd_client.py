@@ -19,7 +19,7 @@ from typing import Any, Self
 import msgpack
 import zmq
 
-__all__ = ["AsyncListener", "Feeder", "Follower", "Listener"]
+__all__ = ["AsyncListener", "Feeder", "Follower", "Listener", "ask"]
 
 Event = dict[str, Any]
 Curve = tuple[str, str, str]  # the server's public key, our public key, our secret key: Z85
@@ -465,6 +465,24 @@ class Feeder:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def ask(control: str, request: Event, *, curve: Curve | None = None, timeout: float = 2.0) -> list[Event]:
+    """The answer on natd's control socket, such as to `{"op": "streams"}`; TimeoutError if none comes in `timeout` s."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    try:
+        socket.linger, socket.ipv6 = 0, "[" in control
+        if curve is not None:
+            socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = (key.encode() for key in curve)
+        socket.connect(control)
+        socket.send(json.dumps(request).encode())
+        if not socket.poll(round(timeout * 1000)):
+            raise TimeoutError(f"no answer from {control} in {timeout} s")
+        return [json.loads(line) for line in socket.recv().splitlines()]
+    finally:
+        socket.close()
+        context.term()
 
 
 def main() -> None:
