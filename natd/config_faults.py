@@ -24,7 +24,7 @@ _BOUNDS = {
 def explain(error: ValidationError, data: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
     """One line a fault of `data` against `model`, in the order of the file, without repeats."""
     faults = [e for e in error.errors(include_url=False) if not _consequence(e)]
-    lines = [f"{_key(e['loc'], data)}: {_message(e, model)}" for e in faults]
+    lines = [f"{_key(e, data)}: {_message(e, model)}" for e in faults]
     return list(dict.fromkeys(lines))
 
 
@@ -33,19 +33,22 @@ def _consequence(error: Any) -> bool:
     return bool(error["type"] == "too_short" and error["input"])
 
 
-def _key(loc: tuple[int | str, ...], data: Mapping[str, Any]) -> str:
+def _key(error: Any, data: Mapping[str, Any]) -> str:
     """`engine.threads`, `stream[stage].rate`: as the file says it, so without the tags of unions."""
     at: Any = data
     words = ""
-    for step in loc:
+    loc = error["loc"]
+    for i, step in enumerate(loc):
         if isinstance(step, int):
             at = at[step] if isinstance(at, list) and step < len(at) else None
             name = at.get("name") if isinstance(at, Mapping) else None
             words += f"[{name}]" if isinstance(name, str) and name.isprintable() else f"[#{step + 1}]"
+        elif i == 2 and loc[0] == "stream":
+            continue  # the kind of stream, which the file says by its source
         elif isinstance(at, Mapping) and step in at:
             at, words = at[step], f"{words}.{step}"
-        elif step == loc[-1] and isinstance(at, Mapping) and not step.startswith(("function-", "literal", "tuple")):
-            words += f".{step}" if step.isidentifier() else ""  # a key that is missing
+        elif error["type"] == "missing" and i == len(loc) - 1:
+            words += f".{step}"
     return words.lstrip(".") or "the file"
 
 
@@ -66,6 +69,8 @@ def _message(error: Any, model: type[BaseModel]) -> str:
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]
         return f"must be {words} {context[bound]:g}, not {value}"
+    if kind == "tuple_type" and error["loc"] == ("stream",):
+        return "must be a list of tables: write [[stream]], in double brackets"
     if kind in _WORDS:
         return f"must be {_WORDS[kind]}, not {value}"
     if kind == "too_short":

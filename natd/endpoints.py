@@ -17,6 +17,7 @@ _TCP = re.compile(r"tcp://(?P<host>\[[^\]]*\]|[^:\[\]/]*):(?P<port>\d{1,5}|\*)")
 _HTTP = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]/]*):(?P<port>\d{1,5})")
 _Z85 = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 _CERTIFICATE_LINE = re.compile(r"""(?P<name>public-key|secret-key)\s*=\s*["'](?P<key>.*)["']""")
+_MAX_IPC_BYTES = 107  # sun_path of unix(7), without its end
 _MAX_KEY_FILE_BYTES = 1 << 20
 _MAX_CLIENTS = 4096
 
@@ -34,8 +35,9 @@ class CurveServer:
 def check_endpoint(endpoint: str) -> str:
     """`endpoint` itself if ZeroMQ can bind to it (tcp:// with a port, or ipc://); ValueError says why not."""
     if endpoint.startswith("ipc://"):
-        if endpoint == "ipc://":
-            raise ValueError("ipc:// needs a path, as in ipc:///run/natd/publish")
+        path = endpoint.removeprefix("ipc://")
+        if not path or not path.isprintable() or len(path.encode()) > _MAX_IPC_BYTES:
+            raise ValueError(f"ipc:// needs a path of 1 to {_MAX_IPC_BYTES} bytes, as in ipc:///run/natd/publish")
         return endpoint
     match = _TCP.fullmatch(endpoint)
     if match is None:

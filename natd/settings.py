@@ -42,7 +42,13 @@ def _stream_name(value: str) -> str:
     return value
 
 
+def _file_path(value: Path) -> Path:
+    _text_line(str(value))
+    return value
+
+
 Line = Annotated[str, AfterValidator(_text_line)]
+File = Annotated[Path, AfterValidator(_file_path)]
 Rate = Annotated[int, Field(ge=1000, le=768_000)]  # Hz
 Channels = Annotated[int, Field(ge=1, le=64)]
 Channel = Annotated[int, Field(ge=1, le=64)]  # counted from 1, as on the desk
@@ -96,9 +102,9 @@ class HttpSettings(_Section):
 class SecuritySettings(_Section):
     """CURVE keys; with this section every ZeroMQ socket asks for one. `feeders` (default: `clients`) may send audio."""
 
-    server_key: Path
-    clients: Path
-    feeders: Path | None = None
+    server_key: File
+    clients: File
+    feeders: File | None = None
 
     def listen_curve(self) -> CurveServer:
         """Keys for the publish and control sockets; ConfigError if a file is not right."""
@@ -152,7 +158,7 @@ class StreamConfig(_Section):
     seconds: Seconds | None = None
     keyframe_interval_s: Annotated[float, Field(ge=0.1, le=600)] = 5.0
     rle: tuple[str, ...] | None = None  # None: as the tokenizer says (semantic layers rle, acoustic ones dense)
-    tap: Path | None = None
+    tap: File | None = None
 
     @model_validator(mode="after")
     def _check(self) -> StreamConfig:
@@ -190,7 +196,7 @@ class DemoStream(StreamConfig):
 class FileStream(StreamConfig):
     """A sound file; `paced` plays it at its own speed, as if it were live."""
 
-    source: Annotated[str, Field(pattern=r"^file:.+$")]
+    source: Annotated[Line, Field(pattern=r"^file:.+$")]
     paced: bool = True
     loop: bool = False
 
