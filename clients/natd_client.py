@@ -468,7 +468,7 @@ class Feeder:
 
 
 def ask(control: str, request: Event, *, curve: Curve | None = None, timeout: float = 2.0) -> list[Event]:
-    """The answer on natd's control socket, such as to `{"op": "streams"}`; TimeoutError if none comes in `timeout` s."""
+    """What the control socket answers to such as `{"op": "streams"}`; TimeoutError if nothing within `timeout` s."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     socket = context.socket(zmq.DEALER)
     try:
