@@ -30,7 +30,14 @@ class Screen:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Title, layers with their past, meter, figures, and what happened last."""
         view, width = self._view, options.max_width
-        above: list[RenderableType] = [_title(view, width), Text(), *_layers(view, width), _level(view, width), *_figures(view), Text()]
+        above: list[RenderableType] = [
+            _title(view, width),
+            Text(),
+            *_layers(view, width),
+            _level(view, width),
+            *_figures(view),
+            Text(),
+        ]
         room = max(3, (options.height or console.height) - len(above) - 1)
         below = [describe(view, change, width) for change in list(view.changes)[-room:]]
         yield Group(*above, *reversed(below))
@@ -80,12 +87,12 @@ def _layers(view: View, width: int) -> list[Text]:
     """Two lines a layer: what it says now, and the colours of its past."""
     lines: list[Text] = []
     for i, layer in enumerate(view.layers):
-        word = view.words.get(layer["name"])
+        word = view.words.get(layer.name)
         held_s = 0.0 if word is None else max(0.0, view.ts - word.since_ms) / 1000
         said, held = (word.text, f"{held_s:6.1f} s") if word else ("-", "")
         room = max(8, width - NAME_COLUMNS - len(held) - 1)
         line = Text(no_wrap=True, overflow="crop")
-        line.append(f"{layer['about'][: NAME_COLUMNS - 1]:<{NAME_COLUMNS}}", "bold cyan")
+        line.append(f"{layer.about[: NAME_COLUMNS - 1]:<{NAME_COLUMNS}}", "bold cyan")
         text = Text(said, _colour(word.codes) if word else "dim", no_wrap=True)
         text.truncate(room, overflow="ellipsis", pad=True)
         lines.append(line.append_text(text).append(f" {held}", "dim"))

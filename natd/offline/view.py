@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,14 @@ RIBBON_FRAMES = 512  # kept of each layer's past
 CHANGES = 64  # kept of what happened
 
 Codes = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A semantic layer: its name on the wire, and the first word of what it is about."""
+
+    name: str
+    about: str
 
 
 @dataclass(slots=True)
@@ -42,7 +51,11 @@ class View:
 
     def _begin(self, header: Mapping[str, Any]) -> None:
         self.header = header
-        self.layers = [layer for layer in header.get("layers", []) if layer["type"] == "semantic"]
+        self.layers = [
+            Row(layer["name"], _first_word(layer["about"]))
+            for layer in header.get("layers", [])
+            if layer["type"] == "semantic"
+        ]
         self.words: dict[str, Word] = {}
         self.ribbon: deque[tuple[Codes | None, ...]] = deque(maxlen=RIBBON_FRAMES)
         self.changes: deque[Change] = deque(maxlen=CHANGES)
@@ -117,7 +130,12 @@ class View:
         yield Change(0.0, "epoch", f"{'a new epoch of' if again else 'listening to'} {header['stream']}: {what}")
 
     def _lost(self, event: Mapping[str, Any]) -> Iterator[Change]:
-        """A hole in `seq` is an event that never reached us."""
+        """A hole in `seq`, or what the listener says about one, is events that never reached us."""
+        if event["event"] == "lost":
+            lost = event["to_seq"] - event["from_seq"] + 1
+            self.lost_events += lost
+            self._seq = event["to_seq"]
+            yield Change(self.ts, "loss", f"{lost} events lost on the way here")
         seq = event.get("seq")
         if seq is None or event["event"] == "state":
             return
@@ -140,7 +158,7 @@ class View:
         while self._lat and self._lat[0][0] < ts - WINDOW_MS:
             self._lat.popleft()
         changes = self._say(frame.get("S", ()), ts)
-        self.ribbon.append(tuple(self._now(layer["name"]) for layer in self.layers))
+        self.ribbon.append(tuple(self._now(layer.name) for layer in self.layers))
         return changes
 
     def _gap(self, gap: Mapping[str, Any]) -> list[Change]:
@@ -164,7 +182,7 @@ class View:
         for layer, value in zip(self.layers, row, strict=False):
             if value is None:
                 continue
-            name = layer["name"]
+            name = layer.name
             codes = tuple(value) if isinstance(value, list | tuple) else (value,)
             if self._now(name) == codes:
                 continue
@@ -175,5 +193,9 @@ class View:
                 before.codes = codes
                 continue
             self.words[name] = Word(codes, text, ts)
-            new.append(f"{layer['about']}: {text}")
+            new.append(f"{layer.about}: {text}")
         return [Change(ts, "words", " · ".join(new))] if new else []
+
+
+def _first_word(about: str) -> str:
+    return re.split(r"[^\w-]", about, maxsplit=1)[0]

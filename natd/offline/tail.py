@@ -1,0 +1,145 @@
+"""`nat tail`: follow a running stream, as a picture in a terminal, as plain lines elsewhere, or as it comes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from contextlib import closing
+from typing import Any
+
+from natd_client import Listener, ask
+from rich.console import Console
+from rich.live import Live
+
+from natd.errors import SourceError
+from natd.offline.screen import Screen, describe, summary
+from natd.offline.view import View
+
+Event = dict[str, Any]
+Events = Generator[Event | None, None, None]  # None: nothing has come for a while
+REFRESH_S = 0.1
+SUMMARY_S = 10.0
+ANSWER_S = 2.0
+SILENCE_S = 30.0  # over HTTP: natd beats once a second
+FIRST_EVENT_S = 10.0  # a listener tries for this long before it says that nobody is there
+
+
+def follow(
+    stream: str | None, endpoint: str, control: str, *, http: str | None, raw: bool, seconds: float | None
+) -> int:
+    """Show `stream` (None: the only one) until it is interrupted, `seconds` are over, or the HTTP stream ends."""
+    name = stream or _only(_streams_by_http(http) if http else _streams(control), http or control)
+    events = _by_http(http, name) if http else _by_zeromq(endpoint, control, name)
+    with closing(events):
+        timed = _until(events, seconds)
+        if raw:
+            _print_raw(timed)
+        elif sys.stdout.isatty():
+            _draw(timed)
+        else:
+            _print_lines(timed)
+    return 0
+
+
+# ---- where events come from
+
+
+def _streams(control: str) -> list[str]:
+    try:
+        answer = ask(control, {"op": "streams"}, timeout=ANSWER_S)
+    except TimeoutError as error:
+        raise SourceError(f"{error}: is natd running? (--control says where)") from error
+    return [row["stream"] for row in answer[0].get("streams", [])]
+
+
+def _streams_by_http(http: str) -> list[str]:
+    with _get(http, "/health", ANSWER_S) as reply:
+        return [row["stream"] for row in json.load(reply).get("streams", [])]
+
+
+def _only(streams: list[str], where: str) -> str:
+    if len(streams) != 1:
+        found = ", ".join(streams) or "none"
+        raise SourceError(f"name the stream to follow; at {where} there are: {found}")
+    return streams[0]
+
+
+def _by_zeromq(endpoint: str, control: str, stream: str) -> Events:
+    with Listener(endpoint, stream, control, timeout=REFRESH_S) as listener:
+        heard, give_up = False, time.monotonic() + FIRST_EVENT_S
+        while True:
+            try:
+                yield next(listener)
+                heard = True
+            except TimeoutError as error:
+                if not heard and time.monotonic() > give_up:
+                    raise SourceError(f"no stream {stream} at {endpoint}: is natd running?") from error
+                yield None
+
+
+def _by_http(http: str, stream: str) -> Events:
+    with _get(http, f"/streams/{stream}.ndjson", SILENCE_S) as reply:
+        for line in reply:
+            yield json.loads(line)
+
+
+def _get(http: str, path: str, timeout: float | None) -> Any:
+    url = (http if "://" in http else f"http://{http}").rstrip("/") + path
+    try:
+        return urllib.request.urlopen(url, timeout=timeout)
+    except (OSError, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise SourceError(f"{url}: {reason}") from error
+
+
+def _until(events: Events, seconds: float | None) -> Events:
+    stop = None if seconds is None else time.monotonic() + seconds
+    for event in events:
+        yield event
+        if stop is not None and time.monotonic() >= stop:
+            return
+
+
+# ---- how they are shown
+
+
+def _print_raw(events: Events) -> None:
+    for event in events:
+        if event is not None:
+            print(json.dumps(event, ensure_ascii=False, separators=(",", ":")), flush=True)
+
+
+def _print_lines(events: Events) -> None:
+    """A line a change, and every `SUMMARY_S` of stream time one on how it goes."""
+    view = View()
+    due_ms: float | None = None
+    for event in events:
+        if event is None:
+            continue
+        for change in view.feed(event):
+            print(describe(view, change).plain, flush=True)
+        if due_ms is None or view.ts < due_ms - SUMMARY_S * 1000:  # the first event, or a new epoch
+            due_ms = view.ts + SUMMARY_S * 1000
+        elif view.ts >= due_ms:
+            due_ms += SUMMARY_S * 1000
+            print(summary(view), flush=True)
+
+
+def _draw(events: Events) -> None:
+    """The picture, at most once in `REFRESH_S`."""
+    view = View()
+    console = Console()
+    drawn = 0.0
+    with Live(Screen(view), console=console, screen=True, auto_refresh=False) as live:
+        for event in events:
+            if event is not None:
+                view.feed(event)
+            now = time.monotonic()
+            if now >= drawn + REFRESH_S:
+                drawn = now
+                live.refresh()
+    console.print(Screen(view))

@@ -1,0 +1,155 @@
+"""Recordings to tokens: the daemon's own pipeline at full speed, one stream after another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import soundfile
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from natd.engine import Engine
+from natd.errors import NatdError, OutputError
+from natd.metrics import Metrics
+from natd.settings import StatsSettings, StreamSettings
+from natd.sources import Source
+from natd.sources.file import FileSource
+from natd.sources.stdin import StdinSource
+from natd.stream import Stream
+from natd.wire import Event, Frame
+
+# A recording has no listener who must hear that it lives: the fewest heartbeats there can be.
+QUIET = StatsSettings(window_s=3600.0, heartbeat_s=60.0)
+BACKLOG_S = 2.0
+Advance = Callable[[int], None]
+
+
+def tokenize_files(files: Sequence[str], output: Path | None, tokenizer: str, chunk_ms: float) -> int:
+    """Write the streams of `files` (- is standard input) one after another; the status of the last bad file, or 0."""
+    with _opened(output) as out, _progress() as progress:
+        return asyncio.run(_all(files, out, tokenizer, chunk_ms, progress))
+
+
+async def _all(files: Sequence[str], out: BinaryIO, tokenizer: str, chunk_ms: float, progress: Progress) -> int:
+    status = 0
+    async with Engine(tokenizer) as engine, Lines(out) as lines:
+        for file in files:
+            try:
+                progress.print(await _one(file, engine, lines, chunk_ms, _bar(progress, file, engine)))
+            except OutputError:
+                raise
+            except NatdError as error:
+                progress.print(f"nat: {error}")
+                status = error.exit_code
+    return status
+
+
+async def _one(file: str, engine: Engine, lines: Lines, chunk_ms: float, advance: Advance) -> str:
+    """One file; what to say about it."""
+    source: Source
+    if file == "-":
+        source = StdinSource(sys.stdin.buffer, block_ms=chunk_ms)
+    else:
+        source = FileSource(file, block_ms=chunk_ms)
+    lines.advance, lines.frames = advance, 0
+    started = time.perf_counter()
+    # The patience counts for live audio only; here it bounds what waits in memory.
+    stream = Stream(
+        StreamSettings(name=stream_name(file)), source, engine, [lines], Metrics(), QUIET, backlog_s=BACKLOG_S
+    )
+    await stream.run()
+    await lines.drain()
+    wall_s = time.perf_counter() - started
+    audio_s = lines.frames * engine.spec.frame_samples / engine.spec.sr
+    rtf = f", real-time factor {wall_s / audio_s:.4f}" if audio_s else ""
+    return f"{file}: {lines.frames} frames, {audio_s:.2f} s of audio in {wall_s:.2f} s{rtf}"
+
+
+def stream_name(file: str) -> str:
+    """A name that a stream may have, made from a file's."""
+    stem = "stdin" if file == "-" else Path(file).stem.lower()
+    return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("._-")[:64] or "file"
+
+
+class Lines:
+    """A sink that keeps every line: the stream waits in `drain` while they are written.
+
+    `drain` raises OutputError where they cannot be, and BrokenPipeError where nobody reads on.
+    """
+
+    def __init__(self, out: BinaryIO) -> None:
+        self.counters: dict[str, int] = {}
+        self.frames = 0
+        self.advance: Advance = lambda frames: None
+        self._out, self._waiting = out, bytearray()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, OSError | OutputError):
+            await self.drain()
+
+    def publish(self, stream: str, event: Event, line: bytes) -> None:
+        """Keep the line until `drain`."""
+        self._waiting += line
+        if isinstance(event, Frame):
+            self.frames += 1
+            self.advance(1)
+
+    async def drain(self) -> None:
+        """Write what waits; it may block, as nothing here is live."""
+        try:
+            self._out.write(self._waiting)
+            self._out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"the tokens cannot be written: {error.strerror}") from error
+        self._waiting.clear()
+
+
+@contextlib.contextmanager
+def _opened(output: Path | None) -> Iterator[BinaryIO]:
+    if output is None:
+        yield sys.stdout.buffer
+        return
+    try:
+        file = output.open("wb")
+    except OSError as error:
+        raise OutputError(f"{output}: {error.strerror}") from error
+    with file:
+        yield file
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Progress]:
+    """On standard error; bars only where that is a terminal."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    progress = Progress(
+        *columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal
+    )
+    with progress:
+        yield progress
+
+
+def _bar(progress: Progress, file: str, engine: Engine) -> Advance:
+    """A bar for `file`, as long as it has frames (without an end where nobody knows)."""
+    total: float | None = None
+    # Whoever opens it says what is wrong; and libsndfile would take the header off standard input for "-".
+    with contextlib.suppress(soundfile.SoundFileError, OSError):
+        if Path(file).is_file():
+            total = soundfile.info(file).duration * engine.spec.sr / engine.spec.frame_samples
+    task = progress.add_task(Path(file).name, total=total)
+    return lambda frames: progress.advance(task, frames)
