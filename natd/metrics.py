@@ -46,9 +46,31 @@ COUNTERS: dict[str, Figure] = {
     ),
     "recording_errors": Figure("times", "that writing a recording failed"),
     "recording_files": Figure("files", "begun by recordings"),
-    # metrics and logs
+    # publishing and control by ZeroMQ
+    "joins": Figure("subscriptions", "to streams that were begun"),
+    "subscriptions_refused": Figure("messages", "from subscribers that name no stream"),
+    "slow_episodes": Figure("times", "that a subscriber's queue was found full; it misses events until it reads again"),
+    "publish_dropped": Figure("events", "dropped before publishing because the sockets' thread was behind"),
+    "breaker_trips": Figure("times", "that all subscribers were cut off because of a flood of subscriptions"),
+    "control_requests": Figure("requests", "received on the control socket"),
+    "control_refused": Figure("requests", "answered with an error: malformed, unknown, or too many"),
+    "control_failed": Figure("requests", "answered with an error because the daemon failed or was busy"),
+    "control_dropped": Figure("replies", "not sent because the asker had gone or did not read"),
+    "replays": Figure("requests", "for a replay that were answered"),
+    "replayed_events": Figure("events", "sent again in replays"),
+    "peers_refused": Figure("handshakes", "refused: no key, or one that is not allowed"),
+    "handshakes_failed": Figure("connections", "that were no ZeroMQ, spoke too late, or were refused"),
+    "accepts_failed": Figure("connections", "not accepted because file descriptors ran out"),
+    # HTTP
+    "http_requests": Figure("requests", "received"),
+    "http_refused": Figure("requests", "answered with an error, and connections cut for being silent or too many"),
+    "http_clients": Figure("clients", "that began to follow a stream"),
+    "http_dropped": Figure("lines", "dropped for clients that read too slowly; they get a new state"),
+    "http_cut": Figure("clients", "cut off because they had stopped reading"),
+    # metrics, logs and the supervisor
     "latencies_negative": Figure("records", "with an end before its start, kept as 0"),
     "log_dropped": Figure("lines", "not written because standard error was blocked"),
+    "notify_failed": Figure("messages", "to systemd that could not be sent"),
     "log_suppressed": Figure("lines", "left out because the same cause had just been logged"),
 }
 
@@ -154,8 +176,9 @@ class Metrics:
         self._window_ns = round(window_s * 1e9)
         self._started_ns = self._clock.mono_ns()
         self._latency: dict[tuple[str, str], Latency] = {}
-        self._watched: list[tuple[dict[str, str], Mapping[str, int]]] = [({}, self.counters)]
+        self._watched: list[tuple[dict[str, str], Mapping[str, int] | Callable[[], Mapping[str, int]]]] = []
         self._gauges: list[tuple[str, dict[str, str], Callable[[], float | None]]] = []
+        self.watch({}, self.counters)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Scrape(self))
 
@@ -170,12 +193,14 @@ class Metrics:
             ns = 0
         latency.record(ns, self._clock.mono_ns())
 
-    def watch(self, labels: Mapping[str, str], counters: Mapping[str, int]) -> None:
-        """Read `counters` (kept up by their part) at every scrape; equal names under equal labels are summed.
+    def watch(self, labels: Mapping[str, str], counters: Mapping[str, int] | Callable[[], Mapping[str, int]]) -> None:
+        """Read `counters` at every scrape; equal names under equal labels are summed.
 
+        A mapping must be the one that its part keeps up; where a part builds a new one each time, give a function.
         KeyError names what `COUNTERS` does not declare.
         """
-        unknown = sorted(counters.keys() - COUNTERS.keys())
+        now = counters() if callable(counters) else counters
+        unknown = sorted(now.keys() - COUNTERS.keys())
         if unknown:
             raise KeyError(f"counters not declared in natd.metrics: {', '.join(unknown)}")
         self._watched.append((dict(labels), counters))
@@ -208,7 +233,8 @@ class Metrics:
         """(counter, sorted labels) -> sum over the parts that count it under these labels."""
         sums: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
         for labels, counters in self._watched:
-            for name, count in list(counters.items()):
+            now = counters() if callable(counters) else counters
+            for name, count in list(now.items()):
                 key = (name, tuple(sorted(labels.items())))
                 sums[key] = sums.get(key, 0) + count
         return sums
