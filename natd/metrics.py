@@ -38,6 +38,15 @@ COUNTERS: dict[str, Figure] = {
     # engine
     "engine_frames": Figure("frames", "encoded by the model, all streams"),
     "engine_steps": Figure("steps", "of the model; a step encodes one frame of each waiting stream"),
+    # sources and the way to whole frames
+    "samples_in": Figure("samples", "of one channel that arrived from the source"),
+    "samples_lost": Figure("samples", "of one channel that the source lost; each is in a gap"),
+    "samples_nonfinite": Figure("samples", "that were no numbers; their blocks were lost"),
+    "overruns": Figure("times", "that the oldest audio was lost because it was not fetched in time"),
+    "overrun_samples": Figure("samples", "of one channel lost in overruns"),
+    "file_loops": Figure("times", "that a file began again"),
+    "partial_bytes": Figure("bytes", "at the end of standard input that make no whole sample"),
+    "missing_bytes": Figure("bytes", "that the WAV header on standard input promised and that never came"),
     # recordings
     "recording_lines": Figure("lines", "written to files or standard output"),
     "recording_bytes": Figure("bytes", "written to files or standard output"),
@@ -92,33 +101,19 @@ STAGES: dict[str, str] = {
     "publish": "encoded to handed to the sinks",
     "end_to_end": "captured to handed to the sinks",
 }
-RECEIVED = "received"  # captured to received: a subscriber on the same machine measures it (bench latency)
+# What only a subscriber can measure, with the same clock when it runs on the same machine (`nat bench latency`).
+SUBSCRIBER_STAGES: dict[str, str] = {
+    "receive": "handed to the sinks to received by the subscriber",
+    "heard": "captured to received by the subscriber",
+}
 
 LOWEST_US, HIGHEST_US, DIGITS = 1, 60_000_000, 3
 WINDOW_RECORDS = 4096  # per stage and stream; a window that sees more keeps the latest
 # Seconds; close together around the frame periods in use (12.5 to 80 frames a second).
 BUCKETS_S = (
-    0.0005,
-    0.001,
-    0.002,
-    0.005,
-    0.01,
-    0.015,
-    0.02,
-    0.03,
-    0.04,
-    0.06,
-    0.08,
-    0.1,
-    0.15,
-    0.2,
-    0.3,
-    0.5,
-    1.0,
-    2.0,
-    5.0,
-    10.0,
-)
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08,
+    0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0,
+)  # fmt: skip
 _BUCKETS_NS = [round(b * 1e9) for b in BUCKETS_S]
 QUANTILES = {"p50": 50.0, "p99": 99.0}
 
