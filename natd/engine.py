@@ -93,10 +93,10 @@ class Engine:
 
     async def encode(self, slot: int, samples: NDArray[np.float32], fresh: bool = False) -> Encoded:
         """Codes of one frame `[frame_samples]`; `fresh` starts the slot's state anew before it."""
-        if self._failed is not None:
-            raise EngineError(f"the {self.name} engine has stopped: {self._failed!r}") from self._failed
         future: asyncio.Future[Encoded] = self._loop.create_future()
         self._inbox.put(_Job(slot, samples, fresh, future))
+        if self._failed is not None:  # looked at after the put: the thread sets it before it empties the inbox
+            raise EngineError(f"the {self.name} engine has stopped: {self._failed!r}") from self._failed
         return await future
 
     # ---- the model thread
@@ -116,6 +116,9 @@ class Engine:
         except BaseException as error:  # noqa: BLE001 - handed to whoever awaits, none is lost
             self._failed = error
             self._post(ready, error)
+            while not self._inbox.empty():
+                if (job := self._inbox.get_nowait()) is not None:
+                    self._post(job.future, EngineError(f"the {self.name} engine has stopped: {error!r}"))
 
     def _next(self) -> list[_Job] | None:
         """All waiting jobs, at most one per slot (a cancelled one may be followed by another); None at the close."""

@@ -21,7 +21,7 @@ from natd.errors import NatdError
 from natd.metrics import Metrics
 from natd.packer import Packer
 from natd.settings import StatsSettings, StreamSettings
-from natd.sinks import PatientSink, Sink
+from natd.sinks import Sink
 from natd.sources import Source
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,6 @@ class Stream:
         self.settings, self.name = settings, settings.name
         self.counters = {"frames": 0, "gaps": 0, "gap_frames": 0}
         self._source, self._engine, self._sinks, self._metrics = source, engine, sinks, metrics
-        self._patient = [sink for sink in sinks if isinstance(sink, PatientSink)]
         self._stats_settings = stats
         self._clock: Clock = clock or SystemClock()
         spec = engine.spec
@@ -216,7 +215,7 @@ class Stream:
         self._window_frames += 1
         self.counters["frames"] += 1
         if not self._source.live:
-            for sink in self._patient:
+            for sink in self._sinks:
                 await sink.drain()
 
     def _gap(self, gap: GapChunk) -> None:
