@@ -134,12 +134,14 @@ def _draw(events: Events) -> None:
     view = View()
     console = Console()
     drawn = 0.0
-    with Live(Screen(view), console=console, screen=True, auto_refresh=False) as live:
-        for event in events:
-            if event is not None:
-                view.feed(event)
-            now = time.monotonic()
-            if now >= drawn + REFRESH_S:
-                drawn = now
-                live.refresh()
-    console.print(Screen(view))
+    try:
+        with Live(Screen(view), console=console, screen=True, auto_refresh=False) as live:
+            for event in events:
+                if event is not None:
+                    view.feed(event)
+                now = time.monotonic()
+                if now >= drawn + REFRESH_S:
+                    drawn = now
+                    live.refresh()
+    finally:
+        console.print(Screen(view))  # the last picture stays when the screen is given back
