@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -105,6 +106,7 @@ class Logs(logging.Handler):
         self._limiter = Limiter(self.counters, now)
         self._queue: queue.Queue[str | None] = queue.Queue(QUEUE_LINES)
         self._thread = threading.Thread(target=self._write_all, name="logs", daemon=True)
+        self._over = threading.Event()
         self._reported = 0
         self.addFilter(self._limiter)
         self.setFormatter(Lines(to_journal(self._fd)))
@@ -124,11 +126,10 @@ class Logs(logging.Handler):
         root.handlers[:], level = self._before
         root.setLevel(level)
         self._say_repeated(at_end=True)
-        try:
-            self._queue.put(None, timeout=FLUSH_S)
-        except queue.Full:
-            return  # nobody reads: the thread is a daemon and ends with the process
-        self._thread.join(FLUSH_S)
+        self._over.set()
+        with suppress(queue.Full):  # then the writer is awake, or stuck with a reader that does not read
+            self._queue.put_nowait(None)
+        self._thread.join(FLUSH_S)  # a stuck one ends with the process: it is a daemon
 
     def set_level(self, level: str) -> None:
         """Write records of `level` (debug, info, warning or error) and above."""
@@ -153,14 +154,14 @@ class Logs(logging.Handler):
                 text = self._queue.get(timeout=_TICK_S)
             except queue.Empty:
                 text = ""
-            if text is None:
-                return
             try:
-                self._write(text)
+                self._write(text or "")
             except OSError:  # standard error is gone: the counter is the only place left to say so
                 self.acquire()
                 self.counters["log_dropped"] += 1
                 self.release()
+            if self._over.is_set() and self._queue.empty():
+                return
             self._say_repeated()
 
     def _write(self, text: str) -> None:
