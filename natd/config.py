@@ -25,7 +25,7 @@ from natd.settings import (
     FileStream,
     RawSettings,
     StdinStream,
-    StreamConfig,
+    StreamSettings,
     kind_of,
 )
 
@@ -134,7 +134,7 @@ def _apply_to_stream(stream: dict[str, Any], given: dict[str, Any]) -> Iterator[
     before = kind_of(stream)
     stream["source"] = source
     if kind_of(stream) != before:  # settings of the other kind of source mean nothing here
-        kept = StreamConfig.model_fields.keys() | {"source"}
+        kept = StreamSettings.model_fields.keys() | {"source"}
         for key in [k for k in stream if k not in kept]:
             del stream[key]
     given.pop("source", None)
@@ -210,7 +210,7 @@ def describe(config: Config) -> str:
     return "\n".join(lines)
 
 
-def _describe_stream(stream: StreamConfig) -> str:
+def _describe_stream(stream: StreamSettings) -> str:
     match stream:
         case DeviceStream():
             which = "the system's default input" if stream.device is None else f"device {stream.device!r}"

@@ -150,7 +150,7 @@ class RawSettings(_Section):
     channels: Channels
 
 
-class StreamConfig(_Section):
+class StreamSettings(_Section):
     """What every stream has, whatever its source."""
 
     name: Annotated[str, AfterValidator(_stream_name)] = "live"
@@ -161,7 +161,7 @@ class StreamConfig(_Section):
     tap: File | None = None
 
     @model_validator(mode="after")
-    def _check(self) -> StreamConfig:
+    def _check(self) -> StreamSettings:
         if self.mix != "mean" and (not self.mix or len(set(self.mix)) != len(self.mix)):
             raise ValueError("mix must be 'mean' or a list of different channels, counted from 1")
         for layer in self.rle or ():
@@ -170,7 +170,7 @@ class StreamConfig(_Section):
         return self
 
 
-class DeviceStream(StreamConfig):
+class DeviceStream(StreamSettings):
     """A sound card: by name, part of a name, `hw:N` or index; without `device` the system's default input."""
 
     source: Literal["device"] = "device"
@@ -185,7 +185,7 @@ class DeviceStream(StreamConfig):
         return self
 
 
-class DemoStream(StreamConfig):
+class DemoStream(StreamSettings):
     """The built-in synthesiser."""
 
     source: Literal["demo:"]
@@ -193,7 +193,7 @@ class DemoStream(StreamConfig):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
 
 
-class FileStream(StreamConfig):
+class FileStream(StreamSettings):
     """A sound file; `paced` plays it at its own speed, as if it were live."""
 
     source: Annotated[Line, Field(pattern=r"^file:.+$")]
@@ -206,13 +206,13 @@ class FileStream(StreamConfig):
         return Path(self.source.removeprefix("file:"))
 
 
-class ZeromqStream(StreamConfig):
+class ZeromqStream(StreamSettings):
     """Audio sent to the ingest socket under this stream's name; it brings its own rate and channels."""
 
     source: Literal["zeromq:"]
 
 
-class StdinStream(StreamConfig):
+class StdinStream(StreamSettings):
     """WAV on standard input, or raw PCM where `raw` says which."""
 
     source: Literal["-"]
