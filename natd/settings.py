@@ -13,7 +13,7 @@ from natd.endpoints import OFF, CurveServer, check_endpoint, check_http, load_cu
 
 STREAM_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
 MAX_STREAMS = 256
-_LAYER = re.compile(r"[SA](0|[1-9][0-9]?)")
+_LAYER = re.compile(r"[SA](0|[1-9][0-9]?)?")
 
 
 def _text_line(value: str) -> str:
@@ -157,17 +157,21 @@ class StreamSettings(_Section):
     mix: Mix = "mean"
     seconds: Seconds | None = None
     keyframe_interval_s: Annotated[float, Field(ge=0.1, le=600)] = 5.0
-    rle: tuple[str, ...] | None = None  # None: as the tokenizer says (semantic layers rle, acoustic ones dense)
+    rle: tuple[str, ...] = ("S",)  # layers, or a letter for all of its kind
     tap: File | None = None
 
     @model_validator(mode="after")
     def _check(self) -> StreamSettings:
         if self.mix != "mean" and (not self.mix or len(set(self.mix)) != len(self.mix)):
             raise ValueError("mix must be 'mean' or a list of different channels, counted from 1")
-        for layer in self.rle or ():
+        for layer in self.rle:
             if not _LAYER.fullmatch(layer):
-                raise ValueError(f"rle lists layers by name, such as 'S0', not {layer!r}")
+                raise ValueError(f"rle lists layers such as 'S0', or 'S' for all semantic ones, not {layer!r}")
         return self
+
+    def encoding(self, layer: str) -> str:
+        """`rle` (held codes are left out) or `dense`, for a layer by its name."""
+        return "rle" if layer in self.rle or layer[:1] in self.rle else "dense"
 
 
 class DeviceStream(StreamSettings):

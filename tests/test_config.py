@@ -229,6 +229,16 @@ def test_of_several_streams_a_flag_chooses_one(write):
 
 
 @pytest.mark.parametrize(
+    ("rle", "encoded"),
+    [("['S']", "S0 S1"), ("['S1', 'A']", "S1 A0 A1"), ("[]", ""), ("['A1']", "A1")],
+)
+def test_layers_are_sent_when_they_change_by_name_or_by_kind(write, rle, encoded):
+    stream = load(write(f"[[stream]]\nrle = {rle}")).stream[0]
+    assert [x for x in ("S0", "S1", "A0", "A1") if stream.encoding(x) == "rle"] == encoded.split()
+    assert DeviceStream().encoding("S3") == "rle" and DeviceStream().encoding("A3") == "dense"
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("stream = []", "stream: must have at least 1 of them"),
@@ -238,7 +248,10 @@ def test_of_several_streams_a_flag_chooses_one(write):
         ("[[stream]]\nmix = [1, 1]", "stream[#1]: mix must be 'mean' or a list of different channels, counted from 1"),
         ("[[stream]]\nmix = []", "stream[#1]: mix must be 'mean' or a list of different channels, counted from 1"),
         ("[[stream]]\ndevice = 'device'\nrate = 1", "stream[#1].rate: must be at least 1000, not 1"),
-        ("[[stream]]\nrle = ['Q0']\n", "stream[#1]: rle lists layers by name, such as 'S0', not 'Q0'"),
+        (
+            "[[stream]]\nrle = ['Q0']\n",
+            "stream[#1]: rle lists layers such as 'S0', or 'S' for all semantic ones, not 'Q0'",
+        ),
         (
             "[[stream]]\nname='a'\nsource='-'\n[[stream]]\nname='b'\nsource='-'",
             "stream: only one stream can read standard input",
