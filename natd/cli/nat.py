@@ -210,18 +210,19 @@ def bench_latency(args: argparse.Namespace) -> int:
 
 def _add_train_ears0(verbs: Verbs) -> None:  # type: ignore[type-arg]
     about = "fit the embedded tokenizer from a folder of recordings"
-    p = _verb(verbs, "ears-0", train_ears0, about, "nat train ears-0 --audio recordings/ --out ears.safetensors")
+    p = _verb(verbs, "ears-0", train_ears0, about, "nat train ears-0 --audio recordings/ --out fitted/")
     p.add_argument("--audio", type=Path, required=True, metavar="DIR", help="folder of recordings")
-    p.add_argument("--out", type=Path, metavar="FILE", help="weights to write (default: natd's own)")
+    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for weights, glossary and card")
     p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the fit (default: 0)")
-    p.add_argument("--threads", type=int, metavar="N", help="threads of the fit (default: all cores)")
+    p.add_argument("--threads", type=int, default=2, metavar="N", help="threads (default: 2); they shape the result")
 
 
 def train_ears0(args: argparse.Namespace) -> int:
-    """Weights and their card; prints the held-out figures."""
+    """Weights, glossary and card in a folder; how it goes on standard error."""
     from natd.training.ears0 import train
 
-    return train(args.audio, args.out, args.seed, args.threads)
+    train(args.audio, args.out, args.seed, args.threads, progress=lambda text: print(text, file=sys.stderr, flush=True))
+    return 0
 
 
 def _add_codebook_show(verbs: Verbs) -> None:  # type: ignore[type-arg]

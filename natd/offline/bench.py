@@ -20,14 +20,19 @@ from rich.table import Table
 
 from natd import procfs
 from natd.errors import NatdError
-from natd.metrics import STAGES
 
 START_S = 120.0  # until the first frame: a cold start reads torch from disk
 END_S = 30.0  # beyond the measured time
 SAMPLE_S = 0.5
 MIB = 1 << 20
-RECEIVED = "captured to received by a subscriber"
-TRANSPORT = "published to received (heartbeats)"
+NAMES = {  # of the stages in the table, in their order
+    "resample": "captured → resampled",
+    "encode": "resampled → encoded",
+    "publish": "encoded → published",
+    "end_to_end": "captured → published",
+}
+TRANSPORT = "published → received (heartbeats)"
+RECEIVED = "captured → received"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +162,7 @@ def figures(report: dict[str, Any], load: Load) -> dict[str, Any]:
     """The result: stages with p50, p99, max (ms) and count, losses, load, and the floor under all of it."""
     if not report["frames"]:
         raise NatdError(f"no frame came: {report['error'] or 'the stream ended at once'}")
-    stages = {STAGES[name]: stage for name, stage in _daemon_stages(report).items()}
+    stages = {NAMES[name]: stage for name, stage in _daemon_stages(report).items()}
     stages |= {TRANSPORT: report["published_to_received"], RECEIVED: report["captured_to_received"]}
     header = report["header"]
     return {
@@ -176,7 +181,7 @@ def _daemon_stages(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
         latency: dict[str, dict[str, Any]] = report["end"]["stats"]["latency_ms"]
         return latency
     found: dict[str, dict[str, Any]] = {}
-    for name in STAGES:
+    for name in NAMES:
         windows = [window[name] for window in report["windows"] if window[name]["p50"] is not None]
         if windows:
             found[name] = {key: max(w[key] for w in windows) for key in ("p99", "max")} | {"count": None}
