@@ -50,7 +50,7 @@ def check_http(address: str) -> str:
     """`address` itself if it is HOST:PORT on the loopback; ValueError says why not: HTTP has no keys."""
     host, port = split_http(address)
     _check_host_port(host, str(port))
-    if not _loopback_host(host):
+    if not is_loopback(host):
         raise ValueError(f"{address!r} is not on the loopback and HTTP has no keys: bind 127.0.0.1 behind a proxy")
     return address
 
@@ -66,7 +66,7 @@ def split_http(address: str) -> tuple[str, int]:
 def is_local(endpoint: str) -> bool:
     """Whether only this machine can reach a socket bound to `endpoint` (ipc, or tcp on a loopback address)."""
     match = _TCP.fullmatch(endpoint)
-    return endpoint.startswith(("ipc://", "inproc://")) or (match is not None and _loopback_host(match["host"]))
+    return endpoint.startswith(("ipc://", "inproc://")) or (match is not None and is_loopback(match["host"]))
 
 
 def check_bind(endpoint: str, *, curve: bool) -> None:
@@ -138,7 +138,8 @@ def _check_host_port(host: str, port: str) -> None:
         raise ValueError(f"port {port} is not in 0 to 65535")
 
 
-def _loopback_host(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether `host` (name or address) is this machine for certain."""
     if host == "localhost":
         return True
     try:
