@@ -6,7 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from natd.errors import WireError
-from natd.wire import Codes, Event, FormatEvent, Frame, Gap, Gloss, InputInfo, Layer, State, StreamEnd
+from natd.wire import (
+    CAUSES,
+    END_REASONS,
+    Codes,
+    Event,
+    FormatEvent,
+    Frame,
+    Gap,
+    Gloss,
+    InputInfo,
+    Layer,
+    State,
+    StreamEnd,
+)
 
 Held = tuple[int, ...]  # the `per_frame` codes one layer now holds
 
@@ -69,6 +82,8 @@ class Packer:
         """The event saying that frames [fi, fi + frames) were lost; the next frame is a keyframe."""
         if frames < 1:
             raise WireError(f"a gap of {frames} frames at frame {fi}; the least is 1")
+        if cause not in CAUSES:
+            raise WireError(f"the cause of a gap is {cause!r}, not one of {', '.join(CAUSES)}")
         self._advance(fi, frames)
         self._held = None
         return [Gap(self._next(), fi, frames, frames * self._frame_samples, cause, lost_ms)]
@@ -82,6 +97,8 @@ class Packer:
     def end(self, reason: str, stats: Mapping[str, Any]) -> list[Event]:
         """The last event of the epoch; nothing may follow it."""
         self._refuse_after_end()
+        if reason not in END_REASONS:
+            raise WireError(f"the reason of an end is {reason!r}, not one of {', '.join(END_REASONS)}")
         self._ended = True
         return [StreamEnd(self._next(), reason, self._frames, self.fi + 1 - self._frames, dict(stats))]
 
@@ -121,9 +138,10 @@ class Packer:
     def _gloss(self, now: tuple[Held, ...]) -> list[Event]:
         new: dict[str, dict[str, str]] = {}
         for layer, row in zip(self.layers, now, strict=True):
-            words, known = self._glossary[layer.name], self._announced.setdefault(layer.name, {})
+            words, known = self._glossary[layer.name], self._announced.get(layer.name, {})
             for code in row:
                 if code in words and str(code) not in known:
-                    known[str(code)] = words[code]
                     new.setdefault(layer.name, {})[str(code)] = words[code]
+        for name, phrases in new.items():
+            self._announced.setdefault(name, {}).update(phrases)
         return [Gloss(self._next(), new)] if new else []

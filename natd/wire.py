@@ -161,7 +161,7 @@ class Heartbeat:
     mono_ns: Nanoseconds
     unix_ns: Nanoseconds
     drift_ppm: float | None
-    counters: dict[str, int]
+    counters: dict[str, Index]
     level_dbfs: dict[str, float] | None = None  # peak and rms of the latest second of the mix; None before
 
 
@@ -174,8 +174,8 @@ class Stats:
     rtf: float | None
     tokens_per_second: float
     bits_per_second: float
-    dropped: int
-    xruns: int
+    dropped: Index
+    xruns: Index
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +319,6 @@ def decode(line: bytes) -> Event | None:
         event: Event = _decoders[probe.event].decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"not an event: {error}") from error
-    if isinstance(event, Frame) and event.kf and None in event.S + event.A:
-        raise WireError(f"keyframe {event.fi} holds a null code")
+    if (isinstance(event, State) or (isinstance(event, Frame) and event.kf)) and None in event.S + event.A:
+        raise WireError(f"a keyframe or state holds a null code at frame {event.fi}")
     return event
