@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from natd.codec import Spec, Tokenizer, open_tokenizer
 from natd.codec.state import gather, scatter
-from natd.errors import NatdError
+from natd.errors import ConfigError, NatdError
 
 log = logging.getLogger(__name__)
 WARM_UP_STEPS = 3  # kernels chosen, caches filled, before the first real frame
@@ -106,9 +106,10 @@ class Engine:
             torch.set_num_threads(self._threads)
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.allow_tf32 = False
+            device = _present(self._device)
             with torch.inference_mode():
-                tokenizer = open_tokenizer(self.name, self._device)
-                worker = _Worker(tokenizer, self._device)
+                tokenizer = open_tokenizer(self.name, device)
+                worker = _Worker(tokenizer, device)
                 worker.warm_up()
                 self._post(ready, tokenizer)
                 while (jobs := self._next()) is not None:
@@ -172,6 +173,16 @@ def _deliver(results: list[tuple[asyncio.Future[Any], Any]]) -> None:
             future.set_exception(value)
         else:
             future.set_result(value)
+
+
+def _present(device: str) -> str:
+    """The torch device to use; `auto` is CUDA where there is one, said aloud; ConfigError for a device that is absent."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        log.info("device auto: %s", device)
+    elif device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device {device} was asked for but torch finds no CUDA device: use cpu, or auto")
+    return device
 
 
 class _Worker:

@@ -7,7 +7,7 @@ import logging
 import math
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -63,7 +63,6 @@ class Stream:
         self._busy_ns = self._window_frames = 0
         self._t0_mono_ns: int | None = None
         self.epoch = new_epoch(self._clock.unix_ns())
-        self.progress = 0
 
     async def run(self) -> None:
         """Encode until the source ends or `stop`; an error becomes an `error` and an `end` event and is raised."""
@@ -98,6 +97,21 @@ class Stream:
         if self._drain_by_ns is not None:
             return "draining"
         return "degraded" if self._backlog.degraded else self._source.state
+
+    @property
+    def progress(self) -> int | None:
+        """A number that grows with what is published; None while the source brings nothing."""
+        return self._packer.seq if self._source.state == "live" else None
+
+    def gauges(self) -> dict[str, Callable[[], float | None]]:
+        """What is measured when asked, by its name in `natd.metrics.GAUGES`."""
+        return {
+            "waiting_frames": lambda: float(len(self._backlog)),
+            "drift_ppm": lambda: self._source.drift_ppm,
+            "level_rms_dbfs": lambda: (self._level() or {}).get("rms"),
+            "level_peak_dbfs": lambda: (self._level() or {}).get("peak"),
+            "live": lambda: float(self._source.state == "live"),
+        }
 
     def status(self) -> dict[str, Any]:
         """What a person asks first: state, position, level, drift, counters."""
@@ -137,7 +151,6 @@ class Stream:
     async def _intake(self) -> None:
         try:
             async for event in self._source:
-                self.progress += 1
                 if isinstance(event, Block) and self._t0_mono_ns is None:
                     self._t0_mono_ns = event.mono_ns - len(event.samples) * 1_000_000_000 // self._source.format.rate
                 if await self._feed(self._limited(self._assembler.feed(event))):

@@ -16,10 +16,21 @@ class Source(Protocol):
     `format` is valid after `__aenter__`. `counters` are monotonic; each key is declared in `natd.metrics`.
     """
 
-    kind: str  # "device" | "zeromq" | "file" | "stdin" | "demo"
-    name: str
-    live: bool
-    counters: Mapping[str, int]
+    @property
+    def kind(self) -> str:
+        """`device`, `zeromq`, `file`, `stdin` or `demo`."""
+
+    @property
+    def name(self) -> str:
+        """Which of its kind: a card, a path, an endpoint."""
+
+    @property
+    def live(self) -> bool:
+        """Whether audio is lost when nobody reads."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What was lost, refused and repeated so far."""
 
     @property
     def format(self) -> Format:

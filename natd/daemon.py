@@ -1,0 +1,293 @@
+"""The composition root: parts from the config, streams as tasks, signals, systemd; closed in the reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import uvloop
+
+from natd import __version__, settings
+from natd.audio.pcm import RawFormat
+from natd.endpoints import OFF, split_http
+from natd.engine import Engine
+from natd.errors import ConfigError, NatdError
+from natd.logs import Logs
+from natd.metrics import Metrics
+from natd.notify import Notifier, Watchdog
+from natd.settings import Config
+from natd.sinks import Sink
+from natd.sinks.http import HttpSink
+from natd.sinks.ndjson import FileSink, StdoutSink
+from natd.sinks.zeromq import ZeromqSink
+from natd.sources import Source
+from natd.sources.demo import DemoSource
+from natd.sources.file import FileSource
+from natd.sources.stdin import StdinSource
+from natd.sources.zeromq import Ingest
+from natd.stream import Stream
+
+log = logging.getLogger(__name__)
+MIB = 1 << 20
+
+
+def run(config: Config, load: Callable[[], Config]) -> int:
+    """Serve until every stream has ended or a signal comes; the exit status. `load` reads the config anew (SIGHUP)."""
+    with Logs(config.log.level) as logs:
+        try:
+            return uvloop.run(Daemon(config, load, logs).run())
+        except NatdError as error:
+            log.error("%s", error)
+            return error.exit_code
+
+
+class Daemon:
+    """One process: sockets and the model are shared, each stream is a task of its own."""
+
+    def __init__(self, config: Config, load: Callable[[], Config], logs: Logs) -> None:
+        self._config, self._load, self._logs = config, load, logs
+        self._metrics = Metrics(config.stats.window_s)
+        self._notifier = Notifier()
+        self._watchdog = Watchdog(self._notifier)
+        self._streams: dict[str, Stream] = {}
+        self._tasks: dict[asyncio.Task[None], str] = {}
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._exit = 0
+
+    async def run(self) -> int:
+        """The exit status: 0, or that of the first stream that failed."""
+        async with AsyncExitStack() as parts:
+            await self._open(parts)
+            self._handle_signals()
+            for chosen in self._config.stream:
+                self._start(chosen)
+            self._notifier.ready(self._summary())
+            log.info("natd %s: %s", __version__, self._summary())
+            await self._supervise()
+            self._notifier.stopping()
+        return self._exit
+
+    # ---- parts
+
+    async def _open(self, parts: AsyncExitStack) -> None:
+        """Sockets first, so that a taken address is known at once; then the model, so that ready means ready."""
+        config, security = self._config, self._config.security
+        listen = security.listen_curve() if security else None
+        self._zeromq = ZeromqSink(config.publish.endpoint, config.control.endpoint, self._answers(), listen)
+        self._sinks: list[Sink] = [self._zeromq]
+        if config.http.endpoint != OFF:
+            host, port = split_http(config.http.endpoint)
+            self._sinks.append(HttpSink(host, port, self._metrics.prometheus_text, self._health))
+        if config.output.path == "-":
+            self._sinks.append(StdoutSink(on_closed=self._stop))
+        elif config.output.path is not None:
+            self._sinks.append(_recording(config.output))
+        for sink in self._sinks:
+            await parts.enter_async_context(sink)
+            self._metrics.watch({"sink": type(sink).__name__.removesuffix("Sink").lower()}, sink.counters)
+        self._ingest: Ingest | None = None
+        if config.has_ingest:
+            feed = security.feed_curve() if security else None
+            if feed is not None:
+                self._zeromq.allow(feed)
+            self._ingest = Ingest(config.ingest.endpoint, self._zeromq.context, feed)
+            await parts.enter_async_context(self._ingest)
+            self._metrics.watch({}, self._ingest.counters)
+        engine = Engine(config.engine.tokenizer, config.engine.device, config.engine.threads)
+        self._engine = await parts.enter_async_context(engine)
+        for counters in (engine.counters, self._logs.counters, self._notifier.counters):
+            self._metrics.watch({}, counters)
+        self._metrics.gauge("subscribers", lambda: float(self._zeromq.subscribers))
+
+    def _source(self, chosen: settings.StreamSettings) -> Source:
+        source: Source
+        match chosen:
+            case settings.DeviceStream():
+                from natd.sources.device import DeviceSource
+
+                source = DeviceSource(chosen.device, chosen.rate, chosen.channels)
+            case settings.DemoStream():
+                source = DemoSource(paced=chosen.paced, seed=chosen.seed)
+            case settings.FileStream():
+                source = FileSource(chosen.path, paced=chosen.paced, loop=chosen.loop)
+            case settings.StdinStream():
+                raw = chosen.raw
+                form = None if raw is None else RawFormat(raw.fmt, raw.rate, raw.channels)
+                source = StdinSource(sys.stdin.buffer, form)
+            case _:
+                if self._ingest is None:
+                    raise ConfigError(f"{chosen.name}: the ingest socket is bound at the start only; restart natd")
+                source = self._ingest.source(chosen.name)
+        if chosen.tap is None:
+            return source
+        from natd.sources.tap import Tap
+
+        return Tap(source, chosen.tap)
+
+    # ---- streams
+
+    def _start(self, chosen: settings.StreamSettings, after: asyncio.Task[None] | None = None) -> None:
+        """Run a stream as a task, once the one it replaces has ended."""
+        config = self._config
+        source = self._source(chosen)
+        stream = Stream(
+            chosen, source, self._engine, self._sinks, self._metrics, config.stats, backlog_s=config.engine.backlog_s
+        )
+        self._streams[chosen.name] = stream
+
+        async def life() -> None:
+            if after is not None:
+                await asyncio.wait([after])
+            self._measure(stream)
+            await stream.run()
+
+        self._tasks[asyncio.create_task(life(), name=f"stream:{chosen.name}")] = chosen.name
+        self._changed.set()
+
+    def _measure(self, stream: Stream) -> None:
+        labels = {"stream": stream.name}
+        for gauge, fn in stream.gauges().items():
+            self._metrics.gauge(gauge, fn, labels)
+        self._watchdog.add(stream.name, lambda: stream.progress)
+
+    async def _supervise(self) -> None:
+        """Until every stream has ended. One that fails ends alone; the exit status remembers the first."""
+        watchdog = asyncio.create_task(self._watchdog.run(), name="watchdog")
+        broken = asyncio.create_task(self._zeromq.failed(), name="zeromq")
+        try:
+            while self._tasks:
+                self._changed.clear()
+                changed = asyncio.create_task(self._changed.wait())
+                await asyncio.wait([*self._tasks, changed, broken], return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+                if broken.done():
+                    broken.result()
+                for task in [task for task in self._tasks if task.done()]:
+                    self._ended(task)
+        finally:
+            for task in (watchdog, broken, *self._tasks):
+                task.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        name = self._tasks.pop(task)
+        if name not in self._tasks.values():  # not replaced by a reload
+            self._watchdog.remove(name)
+            self._metrics.forget(name)
+            del self._streams[name]
+        error = task.exception()
+        if error is not None:
+            code = error.exit_code if isinstance(error, NatdError) else NatdError.exit_code
+            self._exit = self._exit or code
+            log.error("%s: %s", name, error, exc_info=None if isinstance(error, NatdError) else error)
+
+    # ---- signals
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop_or_force, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _stop_or_force(self, number: int) -> None:
+        if self._stopping:
+            os._exit(128 + number)  # asked twice: something hangs, and the asker knows
+        self._stop()
+
+    def _stop(self) -> None:
+        self._stopping = True
+        for stream in self._streams.values():
+            stream.stop()
+
+    def _reload(self) -> None:
+        """Take the new config, or keep the old one whole and say why."""
+        if self._stopping:
+            return
+        self._notifier.reloading()
+        try:
+            new = self._load()
+            self._apply(new)
+        except NatdError as error:
+            log.error("not reloaded, the old configuration stays: %s", error)
+        self._notifier.ready(self._summary())
+
+    def _apply(self, new: Config) -> None:
+        """Streams and log level change now, keys are read anew; other sections wait for a restart."""
+        old = self._config
+        if new.security:
+            self._zeromq.allow(new.security.listen_curve())
+            if self._ingest is not None:
+                self._zeromq.allow(new.security.feed_curve())
+        fixed = ("engine", "publish", "control", "ingest", "http", "security", "output", "stats")
+        for section in [name for name in fixed if getattr(old, name) != getattr(new, name)]:
+            log.warning("[%s] changed: it takes effect at the next start", section)
+        if new.has_ingest and self._ingest is None:
+            raise ConfigError("a stream asks for zeromq: but the ingest socket is bound at the start only; restart natd")
+        self._logs.set_level(new.log.level)
+        before, after = ({s.name: s for s in config.stream} for config in (old, new))
+        kept = {name: getattr(old, name) for name in fixed}
+        self._config = new.model_copy(update=kept)
+        running = {name: task for task, name in self._tasks.items()}
+        for name in [name for name in running if before.get(name) != after.get(name)]:
+            self._streams[name].stop()
+        for name, chosen in after.items():
+            if before.get(name) != chosen:
+                self._start(chosen, running.get(name))
+        log.info("reloaded: %s", self._summary())
+
+    # ---- answers
+
+    def _answers(self) -> dict[str, Callable[[dict[str, Any]], Any]]:
+        return {
+            "status": lambda request: self._health(),
+            "stats": lambda request: {name: self._metrics.window(name) for name in self._chosen(request)},
+            "keyframe": self._keyframe,
+            "legend": lambda request: {layer: dict(codes) for layer, codes in self._engine.tokenizer.glossary.items()},
+            "devices": self._devices,
+        }
+
+    def _chosen(self, request: dict[str, Any]) -> list[str]:
+        name = request.get("stream")
+        if name is None:
+            return list(self._streams)
+        if name not in self._streams:
+            raise NatdError(f"no stream is called {name!r}; there are: {', '.join(self._streams)}")
+        return [name]
+
+    def _keyframe(self, request: dict[str, Any]) -> dict[str, Any]:
+        names = self._chosen(request)
+        for name in names:
+            self._streams[name].request_keyframe()
+        return {"requested": names}
+
+    async def _devices(self, request: dict[str, Any]) -> dict[str, Any]:
+        from natd.sources.device import list_devices
+
+        found = await asyncio.to_thread(list_devices)
+        return {"devices": [{"name": d.name, "index": d.index, "channels": d.channels} for d in found]}
+
+    def _health(self) -> dict[str, Any]:
+        """`ok` unless a stream has failed; a source that is absent is `starved`, which is no fault of the daemon."""
+        streams = {name: stream.status() for name, stream in self._streams.items()}
+        return {"ok": self._exit == 0 and not self._stopping, "version": __version__, "streams": streams}
+
+    def _summary(self) -> str:
+        names = ", ".join(f"{s.name} ({s.source})" for s in self._config.stream)
+        return f"{names} by {self._config.engine.tokenizer} on {self._zeromq.publish_endpoint}"
+
+
+def _recording(output: settings.OutputSettings) -> FileSink:
+    assert output.path is not None
+    return FileSink(
+        output.path,
+        rotate_bytes=round(output.rotate_mb * MIB),
+        rotate_s=output.rotate_s,
+        keep=output.keep,
+        min_free_bytes=round(output.free_mb * MIB),
+    )
