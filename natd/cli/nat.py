@@ -151,13 +151,16 @@ def _add_tail(verbs: Verbs) -> None:  # type: ignore[type-arg]
     p.add_argument("--http", metavar="URL", help="read from its HTTP server instead, e.g. http://127.0.0.1:8088")
     p.add_argument("--raw", action="store_true", help="print the lines as they come")
     p.add_argument("--seconds", type=_positive, metavar="S", help="stop after S seconds")
+    _add_keys(p)
 
 
 def tail(args: argparse.Namespace) -> int:
     """A live view where standard output is a terminal, plain lines otherwise."""
-    from natd.offline.tail import follow
+    from natd.offline.keys import client_keys
+    from natd.offline.tail import Address, follow
 
-    return follow(args.stream, args.endpoint, args.control, http=args.http, raw=args.raw, seconds=args.seconds)
+    address = Address(args.endpoint, args.control, args.http, client_keys(args.server_key, args.key))
+    return follow(address, args.stream, raw=args.raw, seconds=args.seconds)
 
 
 def _add_feed(verbs: Verbs) -> None:  # type: ignore[type-arg]
@@ -171,17 +174,23 @@ def _add_feed(verbs: Verbs) -> None:  # type: ignore[type-arg]
     p.add_argument("--channels", type=int, metavar="N", help="capture channels of mic (default: 1)")
     p.add_argument("--message-ms", type=_positive, default=10.0, metavar="MS", help="audio a message (default: 10)")
     p.add_argument("--fast", action="store_true", help="send a file as fast as natd takes it, not at its own speed")
+    _add_keys(p)
 
 
 def feed(args: argparse.Namespace) -> int:
     """Audio to the ingest socket, at its own speed."""
-    from natd.offline.feed import feed_file, feed_microphone
+    from natd.offline.feed import Microphone, Target, feed_file, feed_microphone
+    from natd.offline.keys import client_keys
 
+    target = Target(args.endpoint, args.stream, args.message_ms, client_keys(args.server_key, args.key))
     if args.source == "mic":
-        return feed_microphone(
-            args.endpoint, args.stream, args.device, args.rate or 48_000, args.channels or 1, args.message_ms
-        )
-    return feed_file(args.source, args.endpoint, args.stream, args.message_ms, fast=args.fast)
+        return feed_microphone(Microphone(args.device, args.rate or 48_000, args.channels or 1), target)
+    return feed_file(args.source, target, fast=args.fast)
+
+
+def _add_keys(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--server-key", type=Path, metavar="FILE", help="the daemon's public CURVE key, if it asks for keys")
+    p.add_argument("--key", type=Path, metavar="FILE", help="your secret CURVE key, if it asks for keys")
 
 
 # ---- measure, fit, look

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import aclosing
+from dataclasses import dataclass
 
 import numpy as np
 import soundfile
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from natd.audio.chunks import Block, FormatChange, Loss
 from natd.errors import ConfigError, SourceError
+from natd.offline.keys import Keys
 from natd.sources.file import CURE
 
 FORMAT = "f32le"  # holds every sample of 16 and 24 bit exactly
@@ -22,6 +23,31 @@ MAX_MESSAGE_MS = 100.0
 PATIENCE_S = 10.0  # how long natd may be away or busy before a file gives up
 MICROPHONE_PATIENCE_S = 0.5  # live audio cannot wait: what is not taken by then is declared lost
 SAID_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where audio is sent: the ingest socket, the stream's name, audio (ms) a message, CURVE keys if it asks."""
+
+    endpoint: str
+    stream: str
+    message_ms: float = 10.0
+    keys: Keys | None = None
+
+    def feeder(self, rate: int, channels: int) -> Feeder:
+        """A connected one; ConfigError for messages longer than natd is sent."""
+        if self.message_ms > MAX_MESSAGE_MS:
+            raise ConfigError(f"--message-ms {self.message_ms:g}: at most {MAX_MESSAGE_MS:g} ms go into a message")
+        return Feeder(self.endpoint, self.stream, rate, channels, FORMAT, curve=self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Microphone:
+    """A sound card: selector (None: the system's default), Hz, channels."""
+
+    device: str | None
+    rate: int
+    channels: int
 
 
 class Progress:
@@ -43,18 +69,17 @@ class Progress:
         print(f"\r{text}\033[K" if self._shown else text, file=sys.stderr)
 
 
-def feed_file(path: str, endpoint: str, stream: str, message_ms: float, *, fast: bool) -> int:
+def feed_file(path: str, target: Target, *, fast: bool) -> int:
     """Send a file, paced unless `fast`; SourceError where it cannot be read or nobody takes it."""
-    _check_message(message_ms)
-    with _opened(path) as file, Feeder(endpoint, stream, file.samplerate, file.channels, FORMAT) as feeder:
+    with _opened(path) as file, target.feeder(file.samplerate, file.channels) as feeder:
         progress = Progress(file.samplerate, file.frames)
         started = time.monotonic()
-        for block in _blocks(file, message_ms):
+        for block in _blocks(file, target.message_ms):
             if not fast:
                 due = started + (feeder.first_sample + len(block)) / file.samplerate
                 time.sleep(max(0.0, due - time.monotonic()))
             if feeder.send(block, timeout=PATIENCE_S) < len(block):
-                raise SourceError(f"nobody takes the audio at {endpoint}: is natd running with --source zeromq: ?")
+                raise SourceError(f"nobody takes the audio at {target.endpoint}: does natd run with --source zeromq: ?")
             progress.at(feeder.first_sample)
         took = time.monotonic() - started
         progress.done(f"{path}: {feeder.first_sample / file.samplerate:.2f} s of audio sent in {took:.2f} s")
@@ -78,31 +103,29 @@ def _blocks(file: soundfile.SoundFile, message_ms: float) -> Iterator[NDArray[np
         raise SourceError(f"{file.name}: cannot be decoded to its end ({error}); {CURE}") from error
 
 
-def feed_microphone(endpoint: str, stream: str, device: str | None, rate: int, channels: int, message_ms: float) -> int:
+def feed_microphone(microphone: Microphone, target: Target) -> int:
     """Send a sound card until it is interrupted; what natd does not take in time is declared lost."""
-    _check_message(message_ms)
-    return asyncio.run(_microphone(endpoint, stream, device, rate, channels, message_ms))
+    return asyncio.run(_microphone(microphone, target))
 
 
-async def _microphone(
-    endpoint: str, stream: str, device: str | None, rate: int, channels: int, message_ms: float
-) -> int:
+async def _microphone(microphone: Microphone, target: Target) -> int:
     from natd.sources.device import DeviceSource
 
     lost = 0
-    async with DeviceSource(device, rate, channels, block_ms=message_ms) as source:
-        with Feeder(endpoint, stream, source.format.rate, source.format.channels, FORMAT) as feeder:
+    async with DeviceSource(
+        microphone.device, microphone.rate, microphone.channels, block_ms=target.message_ms
+    ) as source:
+        with target.feeder(source.format.rate, source.format.channels) as feeder:
             progress = Progress(source.format.rate, None)
-            async with aclosing(source.__aiter__()) as events:
-                async for event in events:
-                    if isinstance(event, Block):
-                        lost += await asyncio.to_thread(_send, feeder, event.samples)
-                    elif isinstance(event, Loss):
-                        feeder.skip(event.count)
-                        lost += event.count
-                    elif isinstance(event, FormatChange):
-                        raise SourceError("the sound card changed its format: start nat feed again")
-                    progress.at(feeder.first_sample, f"lost {lost} samples" if lost else "")
+            async for event in source:
+                if isinstance(event, Block):
+                    lost += await asyncio.to_thread(_send, feeder, event.samples)
+                elif isinstance(event, Loss):
+                    feeder.skip(event.count)
+                    lost += event.count
+                elif isinstance(event, FormatChange):
+                    raise SourceError("the sound card changed its format: start nat feed again")
+                progress.at(feeder.first_sample, f"lost {lost} samples" if lost else "")
     return 0
 
 
@@ -111,8 +134,3 @@ def _send(feeder: Feeder, samples: NDArray[np.float32]) -> int:
     left = len(samples) - feeder.send(np.ascontiguousarray(samples), timeout=MICROPHONE_PATIENCE_S)
     feeder.skip(left)
     return left
-
-
-def _check_message(message_ms: float) -> None:
-    if message_ms > MAX_MESSAGE_MS:
-        raise ConfigError(f"--message-ms {message_ms:g}: a message holds at most {MAX_MESSAGE_MS:g} ms here")

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 from natd_client import Listener, ask
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.live import Live
 
 from natd.errors import SourceError
+from natd.offline.keys import Keys
 from natd.offline.screen import Screen, describe, summary
 from natd.offline.view import View
 
@@ -28,12 +30,20 @@ SILENCE_S = 30.0  # over HTTP: natd beats once a second
 FIRST_EVENT_S = 10.0  # a listener tries for this long before it says that nobody is there
 
 
-def follow(
-    stream: str | None, endpoint: str, control: str, *, http: str | None, raw: bool, seconds: float | None
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the daemon is: its publish and control sockets, or (if given) its HTTP server; CURVE keys if it asks."""
+
+    endpoint: str
+    control: str
+    http: str | None = None
+    keys: Keys | None = None
+
+
+def follow(address: Address, stream: str | None, *, raw: bool, seconds: float | None) -> int:
     """Show `stream` (None: the only one) until it is interrupted, `seconds` are over, or the HTTP stream ends."""
-    name = stream or _only(_streams_by_http(http) if http else _streams(control), http or control)
-    events = _by_http(http, name) if http else _by_zeromq(endpoint, control, name)
+    name = stream or _only_stream(address)
+    events = _by_http(address.http, name) if address.http else _by_zeromq(address, name)
     with closing(events):
         timed = _until(events, seconds)
         if raw:
@@ -48,28 +58,25 @@ def follow(
 # ---- where events come from
 
 
-def _streams(control: str) -> list[str]:
-    try:
-        answer = ask(control, {"op": "streams"}, timeout=ANSWER_S)
-    except TimeoutError as error:
-        raise SourceError(f"{error}: is natd running? (--control says where)") from error
-    return [row["stream"] for row in answer[0].get("streams", [])]
-
-
-def _streams_by_http(http: str) -> list[str]:
-    with _get(http, "/health", ANSWER_S) as reply:
-        return [row["stream"] for row in json.load(reply).get("streams", [])]
-
-
-def _only(streams: list[str], where: str) -> str:
+def _only_stream(address: Address) -> str:
+    """The stream's name where there is but one; SourceError names them all."""
+    if address.http:
+        with _get(address.http, "/health", ANSWER_S) as reply:
+            streams = [row["stream"] for row in json.load(reply).get("streams", [])]
+    else:
+        try:
+            answer = ask(address.control, {"op": "streams"}, curve=address.keys, timeout=ANSWER_S)
+        except TimeoutError as error:
+            raise SourceError(f"{error}: is natd running? (--control says where)") from error
+        streams = [row["stream"] for row in answer[0].get("streams", [])]
     if len(streams) != 1:
         found = ", ".join(streams) or "none"
-        raise SourceError(f"name the stream to follow; at {where} there are: {found}")
-    return streams[0]
+        raise SourceError(f"name the stream to follow; at {address.http or address.control} there are: {found}")
+    return str(streams[0])
 
 
-def _by_zeromq(endpoint: str, control: str, stream: str) -> Events:
-    with Listener(endpoint, stream, control, timeout=REFRESH_S) as listener:
+def _by_zeromq(address: Address, stream: str) -> Events:
+    with Listener(address.endpoint, stream, address.control, curve=address.keys, timeout=REFRESH_S) as listener:
         heard, give_up = False, time.monotonic() + FIRST_EVENT_S
         while True:
             try:
@@ -77,7 +84,7 @@ def _by_zeromq(endpoint: str, control: str, stream: str) -> Events:
                 heard = True
             except TimeoutError as error:
                 if not heard and time.monotonic() > give_up:
-                    raise SourceError(f"no stream {stream} at {endpoint}: is natd running?") from error
+                    raise SourceError(f"no stream {stream} at {address.endpoint}: is natd running?") from error
                 yield None
 
 
