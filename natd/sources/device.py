@@ -65,7 +65,6 @@ class DeviceSource:
         self.format = Format(rate, channels)
         self.state = "starved"
         self.counters = {
-            "samples_captured": 0,
             "overruns": 0,
             "overrun_samples": 0,
             "xruns": 0,
@@ -215,7 +214,6 @@ class DeviceSource:
         if samples is None:
             yield self._overrun(note.count, "overrun")
             return
-        self.counters["samples_captured"] += note.count
         self._next += note.count
         yield Block(self._next - note.count, samples, note.mono_ns)
 
