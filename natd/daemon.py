@@ -153,9 +153,9 @@ class Daemon:
 
     def _measure(self, stream: Stream) -> None:
         labels = {"stream": stream.name}
-        for gauge, fn in stream.gauges().items():
+        for gauge, fn in stream.vitals.gauges().items():
             self._metrics.gauge(gauge, fn, labels)
-        self._watchdog.add(stream.name, lambda: stream.progress)
+        self._watchdog.add(stream.name, lambda: stream.vitals.progress)
 
     async def _supervise(self) -> None:
         """Until every stream has ended. One that fails ends alone; the exit status remembers the first."""
@@ -228,7 +228,9 @@ class Daemon:
         for section in [name for name in fixed if getattr(old, name) != getattr(new, name)]:
             log.warning("[%s] changed: it takes effect at the next start", section)
         if new.has_ingest and self._ingest is None:
-            raise ConfigError("a stream asks for zeromq: but the ingest socket is bound at the start only; restart natd")
+            raise ConfigError(
+                "the ingest socket, which zeromq: needs, is bound at the start only; restart natd"
+            )
         self._logs.set_level(new.log.level)
         before, after = ({s.name: s for s in config.stream} for config in (old, new))
         kept = {name: getattr(old, name) for name in fixed}
@@ -274,7 +276,7 @@ class Daemon:
 
     def _health(self) -> dict[str, Any]:
         """`ok` unless a stream has failed; a source that is absent is `starved`, which is no fault of the daemon."""
-        streams = {name: stream.status() for name, stream in self._streams.items()}
+        streams = {name: stream.vitals.status() for name, stream in self._streams.items()}
         return {"ok": self._exit == 0 and not self._stopping, "version": __version__, "streams": streams}
 
     def _summary(self) -> str:

@@ -176,7 +176,7 @@ def _deliver(results: list[tuple[asyncio.Future[Any], Any]]) -> None:
 
 
 def _present(device: str) -> str:
-    """The torch device to use; `auto` is CUDA where there is one, said aloud; ConfigError for a device that is absent."""
+    """The torch device; `auto` is CUDA where there is one, said aloud; ConfigError for one that is absent."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
         log.info("device auto: %s", device)

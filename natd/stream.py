@@ -7,10 +7,9 @@ import logging
 import math
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
 from natd import wire
 from natd.audio.chunks import Block, End, FormatChunk, FrameAssembler, FrameChunk, GapChunk
@@ -23,6 +22,7 @@ from natd.packer import Packer
 from natd.settings import StatsSettings, StreamSettings
 from natd.sinks import Sink
 from natd.sources import Source
+from natd.vitals import Vitals
 
 log = logging.getLogger(__name__)
 DRAIN_S = 1.0  # what may still be encoded after a stop
@@ -49,84 +49,61 @@ class Stream:
         self._clock: Clock = clock or SystemClock()
         spec = engine.spec
         self._frame_ms = spec.frame_samples * 1000 / spec.sr
-        layers = tuple(replace(layer, encoding=settings.encoding(layer.name)) for layer in spec.layers)
-        self._bits_per_frame = sum(math.log2(layer.vocab) * layer.per_frame for layer in layers)
-        self._layers = layers
+        self._layers = tuple(replace(layer, encoding=settings.encoding(layer.name)) for layer in spec.layers)
         glossary = engine.tokenizer.glossary
-        self._packer = Packer(layers, spec.sr, spec.frame_samples, settings.keyframe_interval_s, glossary)
+        self._packer = Packer(self._layers, spec.sr, spec.frame_samples, settings.keyframe_interval_s, glossary)
         self._backlog = Backlog(backlog_s, source.live, self._frame_ms, self._clock)
         self._limit = None if settings.seconds is None else math.floor(settings.seconds * 1000 / self._frame_ms)
         self._pending: deque[Item] = deque()
+        self._task: asyncio.Task[None] | None = None
         self._intake_task: asyncio.Task[None] | None = None
         self._drain_by_ns: int | None = None
         self._announced = False
-        self._busy_ns = self._window_frames = 0
         self._t0_mono_ns: int | None = None
         self.epoch = new_epoch(self._clock.unix_ns())
+        self.vitals = Vitals(
+            self.name, self.epoch, source, self._backlog, self._packer, metrics, self.counters, stats.window_s,
+            self._frame_ms, self._clock,
+        )  # fmt: skip
 
     async def run(self) -> None:
         """Encode until the source ends or `stop`; an error becomes an `error` and an `end` event and is raised."""
-        async with self._source:
-            slot = self._engine.open()
-            try:
-                async with self._watched():
-                    await self._encode(slot)
-            except* NatdError as group:
-                error = _first(group)
-                self._announce(self._clock.mono_ns())
-                self._publish(wire.ErrorEvent(type(error).__name__, str(error)))
-                self._end("error")
-                raise error from None
-            finally:
-                self._engine.close(slot)
+        self._task = asyncio.current_task()
+        try:
+            async with self._source:
+                await self._run_open()
+        except asyncio.CancelledError:
+            if self._drain_by_ns is None or self._intake_task is not None:
+                raise  # else stopped before the source had opened: there is nothing to end
+
+    async def _run_open(self) -> None:
+        slot = self._engine.open()
+        try:
+            async with self._watched():
+                await self._encode(slot)
+        except* NatdError as group:
+            error = _first(group)
+            self._announce(self._clock.mono_ns())
+            self._publish(wire.ErrorEvent(type(error).__name__, str(error)))
+            self._end("error")
+            raise error from None
+        finally:
+            self._engine.close(slot)
 
     def stop(self) -> None:
         """Take in no more audio, encode what waits (for at most a second), and end."""
-        if self._drain_by_ns is None:
-            self._drain_by_ns = self._clock.mono_ns() + round(DRAIN_S * 1e9)
-            if self._intake_task is not None:
-                self._intake_task.cancel()
+        if self._drain_by_ns is not None:
+            return
+        self._drain_by_ns = self._clock.mono_ns() + round(DRAIN_S * 1e9)
+        self.vitals.draining = True
+        if self._intake_task is not None:
+            self._intake_task.cancel()
+        elif self._task is not None:
+            self._task.cancel()
 
     def request_keyframe(self) -> None:
         """Make the next frame a keyframe."""
         self._packer.request_keyframe()
-
-    @property
-    def state(self) -> str:
-        """`live`, `starved`, `degraded` or `draining`, as in heartbeats."""
-        if self._drain_by_ns is not None:
-            return "draining"
-        return "degraded" if self._backlog.degraded else self._source.state
-
-    @property
-    def progress(self) -> int | None:
-        """A number that grows with what is published; None while the source brings nothing."""
-        return self._packer.seq if self._source.state == "live" else None
-
-    def gauges(self) -> dict[str, Callable[[], float | None]]:
-        """What is measured when asked, by its name in `natd.metrics.GAUGES`."""
-        return {
-            "waiting_frames": lambda: float(len(self._backlog)),
-            "drift_ppm": lambda: self._source.drift_ppm,
-            "level_rms_dbfs": lambda: (self._level() or {}).get("rms"),
-            "level_peak_dbfs": lambda: (self._level() or {}).get("peak"),
-            "live": lambda: float(self._source.state == "live"),
-        }
-
-    def status(self) -> dict[str, Any]:
-        """What a person asks first: state, position, level, drift, counters."""
-        return {
-            "stream": self.name,
-            "epoch": self.epoch,
-            "state": self.state,
-            "source": f"{self._source.kind}:{self._source.name}",
-            "last_seq": self._packer.seq,
-            "last_fi": self._packer.fi,
-            "level_dbfs": self._level(),
-            "drift_ppm": self._source.drift_ppm,
-            "waiting_frames": len(self._backlog),
-            "counters": self._all_counters(),
-        }
 
     # ---- intake: source -> backlog
 
@@ -136,7 +113,7 @@ class Stream:
         spec, form = self._engine.spec, self._source.format
         mix = self.settings.mix  # counted from 1 in the config, from 0 in arrays
         picked = mix if isinstance(mix, str) else tuple(channel - 1 for channel in mix)
-        self._assembler = FrameAssembler(form, spec.sr, spec.frame_samples, picked)
+        self._assembler = self.vitals.assembler = FrameAssembler(form, spec.sr, spec.frame_samples, picked)
         labels = {"stream": self.name}
         for part in (self, self._source, self._assembler, self._backlog):
             self._metrics.watch(labels, part.counters)
@@ -224,8 +201,7 @@ class Stream:
         record(self.name, "encode", encoded.done_ns - chunk.resampled_ns)
         record(self.name, "publish", published - encoded.done_ns)
         record(self.name, "end_to_end", published - chunk.captured_ns)
-        self._busy_ns += encoded.busy_ns
-        self._window_frames += 1
+        self.vitals.encoded(encoded.busy_ns)
         self.counters["frames"] += 1
         if not self._source.live:
             for sink in self._sinks:
@@ -281,51 +257,13 @@ class Stream:
             await asyncio.sleep(max(0.0, due - loop.time()))
             due = max(due, loop.time() - self._stats_settings.heartbeat_s)
             self._announce(self._clock.mono_ns())
-            self._publish(self._heartbeat())
+            self._publish(self.vitals.heartbeat())
             if loop.time() >= stats_due:
                 stats_due = loop.time() + self._stats_settings.window_s
-                self._publish(self._stats())
-
-    def _heartbeat(self) -> wire.Heartbeat:
-        return wire.Heartbeat(
-            epoch=self.epoch,
-            last_seq=self._packer.seq,
-            last_fi=self._packer.fi,
-            state=self.state,
-            mono_ns=self._clock.mono_ns(),
-            unix_ns=self._clock.unix_ns(),
-            drift_ppm=self._source.drift_ppm,
-            counters=self._all_counters(),
-            level_dbfs=self._level(),
-        )
-
-    def _stats(self) -> wire.Stats:
-        window_s, frames, busy_ns = self._stats_settings.window_s, self._window_frames, self._busy_ns
-        self._window_frames = self._busy_ns = 0
-        tokens = frames * sum(layer.per_frame for layer in self._layers)
-        counters = self._all_counters()
-        return wire.Stats(
-            window_s=window_s,
-            latency_ms=self._metrics.window(self.name),
-            rtf=busy_ns / 1e6 / (frames * self._frame_ms) if frames else None,
-            tokens_per_second=tokens / window_s,
-            bits_per_second=frames * self._bits_per_frame / window_s,
-            dropped=counters.get("frames_shed", 0),
-            xruns=counters.get("xruns", 0),
-        )
+                self._publish(self.vitals.stats(self._layers))
 
     def _end(self, reason: str) -> None:
-        summary = {"seconds": (self._packer.fi + 1) * self._frame_ms / 1000, "counters": self._all_counters()}
-        summary["latency_ms"] = self._metrics.total(self.name)
-        self._publish_all(self._packer.end(reason, summary))
-
-    def _level(self) -> dict[str, float] | None:
-        level = self._assembler.level
-        return None if level is None else {"peak": round(level.peak, 1), "rms": round(level.rms, 1)}
-
-    def _all_counters(self) -> dict[str, int]:
-        parts = (self._source.counters, self._assembler.counters, self._backlog.counters, self.counters)
-        return {name: count for part in parts for name, count in part.items()}
+        self._publish_all(self._packer.end(reason, self.vitals.summary()))
 
     def _publish_all(self, events: Sequence[wire.Event]) -> None:
         for event in events:
