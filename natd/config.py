@@ -29,7 +29,7 @@ from natd.settings import (
     kind_of,
 )
 
-__all__ = ["Config", "Overrides", "changed", "describe", "load"]
+__all__ = ["Config", "Overrides", "describe", "load"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,26 +165,6 @@ def _cross_faults(config: Config) -> Iterator[str]:
     taps = [str(s.tap) for s in config.stream if s.tap]
     for tap in sorted({t for t in taps if taps.count(t) > 1}):
         yield f"stream: several streams have the tap {tap}; they must differ"
-
-
-def changed(old: Config, new: Config) -> list[str]:
-    """Keys whose value differs, as `log.level` or `stream[stage].rate`; `stream[stage]` where one came or went."""
-    before, after = _flat(old), _flat(new)
-    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
-
-
-def _flat(config: Config) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for section, value in config.model_dump().items():
-        if section == "stream":
-            for stream in value:
-                flat[f"stream[{stream['name']}]"] = True
-                flat |= {f"stream[{stream['name']}].{key}": v for key, v in stream.items()}
-        elif isinstance(value, dict):
-            flat |= {f"{section}.{key}": v for key, v in value.items()}
-        else:
-            flat[section] = value
-    return flat
 
 
 def describe(config: Config) -> str:

@@ -205,13 +205,27 @@ class Metrics:
         self._watched.append((dict(labels), counters))
 
     def gauge(self, name: str, fn: Callable[[], float | None], labels: Mapping[str, str] | None = None) -> None:
-        """Ask `fn` at every scrape; None leaves the sample out. `name` is a key of `GAUGES` (KeyError otherwise)."""
+        """Ask `fn` at every scrape, in the place of one with the same name and labels; None leaves the sample out.
+
+        `name` is a key of `GAUGES` (KeyError otherwise).
+        """
         GAUGES[name]
+        self._gauges = [g for g in self._gauges if g[:2] != (name, labels or {})]
         self._gauges.append((name, dict(labels or {}), fn))
+
+    def settle(self, stream: str) -> None:
+        """Keep the counts of a stream that has ended, and let its parts go: another run of it may begin."""
+        counts = {key: count for key, count in self.counted().items() if dict(key[1]).get("stream") == stream}
+        self._drop(stream)
+        for (name, labels), count in counts.items():
+            self._watched.append((dict(labels), {name: count}))
 
     def forget(self, stream: str) -> None:
         """Drop all that is labelled with a stream that is over."""
         self._latency = {key: value for key, value in self._latency.items() if key[0] != stream}
+        self._drop(stream)
+
+    def _drop(self, stream: str) -> None:
         self._watched = [w for w in self._watched if w[0].get("stream") != stream]
         self._gauges = [g for g in self._gauges if g[1].get("stream") != stream]
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from natd.config import Config, Overrides, changed, describe, load
+from natd.config import Config, Overrides, describe, load
 from natd.config_faults import _models
 from natd.endpoints import CurveServer, check_bind, check_endpoint, is_local, load_clients, load_curve, split_http
 from natd.errors import ConfigError
@@ -431,7 +431,7 @@ feeders = "{keys}/clients/hall.key"
     assert "tcp://0.0.0.0:5556 (CURVE)" in describe(load(path))
 
 
-# ---- what would run, and what changed
+# ---- what would run
 
 
 def test_check_says_what_would_run(write, tmp_path):
@@ -492,17 +492,6 @@ tap = "/nowhere/t.wav"
         "  stream[live].tap: cannot write in /nowhere",
         "  output.path: cannot write in /nowhere",
     ]
-
-
-def test_a_reload_knows_what_changed(write):
-    old = load(write('[[stream]]\nname = "a"\n[[stream]]\nname = "b"\nrate = 8000'))
-    new = load(
-        write('[log]\nlevel = "debug"\n[[stream]]\nname = "b"\nrate = 16000\n[[stream]]\nname = "c"\nrate = 8000')
-    )
-    found = changed(old, new)
-    assert {"log.level", "stream[a]", "stream[b].rate", "stream[c]"} <= set(found)
-    assert not [key for key in found if key.startswith("stream[b].") and key != "stream[b].rate"]
-    assert changed(old, old) == []
 
 
 # ---- the examples

@@ -169,6 +169,30 @@ def test_a_stream_that_is_over_is_forgotten():
     assert {dict(labels).get("stream") for _, labels in samples(metrics)} == {"b", None}
 
 
+def test_a_stream_that_begins_again_keeps_its_counts_and_not_its_parts():
+    metrics = Metrics()
+    for run in range(50):
+        frames = {"frames": 2}
+        metrics.watch({"stream": "a"}, frames)
+        metrics.gauge("live", lambda run=run: float(run), {"stream": "a"})
+        metrics.settle("a")
+        frames["frames"] = 1000  # no longer heard
+        metrics.watch({"stream": "b"}, {"gaps": 1})
+        metrics.settle("b")
+    assert len(metrics._watched) == 3 and metrics._gauges == []
+    assert samples(metrics)["natd_frames_total", label(stream="a")] == 100
+
+
+def test_a_gauge_takes_the_place_of_the_one_before():
+    metrics = Metrics()
+    for value in (1.0, 2.0):
+        metrics.gauge("live", lambda value=value: value, {"stream": "a"})
+        metrics.gauge("subscribers", lambda value=value: value)
+    text = metrics.prometheus_text().decode()
+    assert text.count("natd_live{") == 1 and 'natd_live{stream="a"} 2.0' in text
+    assert text.count("\nnatd_subscribers ") == 1
+
+
 def test_a_latency_keeps_its_size():
     clock, latency = FakeClock(), Latency(10**10)
     size = sys.getsizeof(latency._at), sys.getsizeof(latency._ns), len(latency.buckets)
