@@ -128,8 +128,10 @@ class RecordingFile:
         self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         if self._max_bytes is not None and self.path.is_file() and self.path.stat().st_size >= self._max_bytes:
             self._number(self.path)
-        self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        self._mend()
+        torn = self.path.is_file() and not _ends_whole(self.path)
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        if torn:  # by a crash: one line of garbage, but what follows is whole
+            os.write(self._fd, b"\n")
 
     def append(self, data: bytes) -> None:
         """Append whole lines; OSError leaves whole lines behind."""
@@ -158,13 +160,6 @@ class RecordingFile:
             fd, self._fd = self._fd, None
             os.close(fd)
 
-    def _mend(self) -> None:
-        """A line torn by a crash gets its LF, so that what follows is whole; readers see one line of garbage."""
-        assert self._fd is not None
-        size = os.fstat(self._fd).st_size
-        if stat.S_ISREG(os.fstat(self._fd).st_mode) and size and os.pread(self._fd, 1, size - 1) != b"\n":
-            os.write(self._fd, b"\n")
-
     def _number(self, path: Path) -> None:
         numbers = [int(p.suffix[1:]) for p in self._recordings() if p.stem == path.name and p.suffix[1:].isdigit()]
         path.rename(path.with_name(f"{path.name}.{max(numbers, default=0) + 1}"))
@@ -181,3 +176,11 @@ class RecordingFile:
         closed.sort(key=lambda p: (p.stat().st_mtime_ns, p.name))
         for path in closed[: max(0, len(closed) - self._keep)]:
             path.unlink(missing_ok=True)
+
+
+def _ends_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

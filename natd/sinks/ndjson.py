@@ -14,7 +14,7 @@ from typing import Self
 from natd.clock import Clock, SystemClock
 from natd.sinks.files import PathPattern, RecordingFile, check_writable, write_lines
 from natd.sinks.lines import Continuity, Job, LinePump
-from natd.wire import Event
+from natd.wire import Event, StreamEnd
 
 log = logging.getLogger(__name__)
 MAX_QUEUED = 8 << 20  # bytes between the loop and the writer
@@ -71,11 +71,13 @@ class FileSink:
         min_free_bytes: int = 0,
         retry_s: float | None = 30.0,
         max_queued_bytes: int = MAX_QUEUED,
+        close_s: float = CLOSE_S,
         clock: Clock | None = None,
     ) -> None:
         self._pattern = PathPattern(path)
         self._rotate_bytes, self._rotate_s = rotate_bytes, rotate_s
         self._keep, self._min_free, self._retry_s = keep, min_free_bytes, retry_s
+        self._close_s = close_s
         self._clock: Clock = clock or SystemClock()
         self._recordings: dict[str, _Recording] = {}
         self._refused: set[str] = set()
@@ -100,15 +102,19 @@ class FileSink:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if await self._pump.close(CLOSE_S):
+        if await self._pump.close(self._close_s):
             for recording in self._recordings.values():
                 recording.file.close()
         else:
-            log.error("recorder: %d bytes could not be written within %s s", self._pump.queued, CLOSE_S)
+            log.error("recorder: %d bytes could not be written within %s s", self._pump.queued, self._close_s)
 
     async def drain(self) -> None:
         """Return once the queue is half empty."""
         await self._pump.drain()
+
+    async def flush(self) -> None:
+        """Return once nothing waits to be written."""
+        await self._pump.drain(0)
 
     def publish(self, stream: str, event: Event, line: bytes) -> None:
         """Queue the line for its stream's file; dropped and counted where that cannot be."""
@@ -191,15 +197,21 @@ class StdoutSink:
 
     A reader that has gone (EPIPE) sets `closed` and calls `on_closed`, both on the loop; any other error sets `error`.
     After either nothing is written any more. Lines for which the queue has no room are dropped and counted; who may
-    wait awaits `drain` instead, and `flush` at the end. Another stream's lines are refused: they would mix.
+    wait awaits `drain` instead, and `flush` at the end. Another stream's lines are refused before the first has ended:
+    they would mix.
     """
 
     def __init__(
-        self, fd: int = 1, *, max_queued_bytes: int = MAX_QUEUED, on_closed: Callable[[], None] | None = None
+        self,
+        fd: int = 1,
+        *,
+        max_queued_bytes: int = MAX_QUEUED,
+        close_s: float = CLOSE_S,
+        on_closed: Callable[[], None] | None = None,
     ) -> None:
         self.closed = asyncio.Event()
         self.error: str | None = None
-        self._fd = fd
+        self._fd, self._close_s = fd, close_s
         self._on_closed = on_closed
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stream: str | None = None
@@ -221,8 +233,8 @@ class StdoutSink:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not await self._pump.close(CLOSE_S):
-            log.error("standard output: %d bytes could not be written within %s s", self._pump.queued, CLOSE_S)
+        if not await self._pump.close(self._close_s):
+            log.error("standard output: %d bytes could not be written within %s s", self._pump.queued, self._close_s)
 
     async def drain(self) -> None:
         """Return once the queue is half empty, or the output closed."""
@@ -244,6 +256,8 @@ class StdoutSink:
         self._continuity.feed(event, line, written)
         if not written:
             self._counts.add("recording_dropped")
+        if isinstance(event, StreamEnd):
+            self._stream = None
 
     def _write(self, job: Job) -> None:
         """In the writer's thread."""
