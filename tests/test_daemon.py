@@ -113,8 +113,8 @@ def test_a_taken_port_is_named():
 
 def test_check_says_what_would_run_and_binds_nothing():
     done = subprocess.run(Daemon("--source", "demo:", "--check").command, capture_output=True, text=True, check=True)
-    assert "demo:" in done.stdout
-    assert "ears" in done.stdout
+    assert "stream live: built-in synthesiser" in done.stdout
+    assert "tokenizer ears on cpu" in done.stdout
     assert done.stderr == ""
 
 
