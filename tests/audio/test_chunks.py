@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from natd.audio.chunks import Block, End, Format, FormatChange, FormatChunk, FrameAssembler, FrameChunk, GapChunk, Loss
@@ -76,7 +76,6 @@ def same(a, b):
 stretch = st.tuples(st.sampled_from(["audio", "loss", "nan", "format"]), st.integers(1, 12000))
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(stretch, max_size=8),
     st.sampled_from([8000, 16000, 24000, 44100, 48000]),
