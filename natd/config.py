@@ -169,7 +169,7 @@ def _cross_faults(config: Config) -> Iterator[str]:
 
 def describe(config: Config) -> str:
     """What would run, in lines for a person; ConfigError lists the files it needs and cannot use."""
-    faults = list(_file_faults(config))
+    faults = list(dict.fromkeys(_file_faults(config)))
     if faults:
         raise ConfigError("\n".join([f"{len(faults)} fault{'s' * (len(faults) > 1)}", *(f"  {f}" for f in faults)]))
     engine, bound = config.engine, config.zeromq_endpoints()

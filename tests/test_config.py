@@ -478,7 +478,10 @@ def test_check_lists_the_files_that_cannot_be_used(write):
 server_key = "/nowhere/key"
 clients = "/nowhere/clients"
 [output]
-path = "/nowhere/x.ndjson"
+path = "/nowhere/{stream}.ndjson"
+[[stream]]
+name = "demo"
+source = "demo:"
 [[stream]]
 source = "file:/nowhere/a.wav"
 tap = "/nowhere/t.wav"
@@ -488,9 +491,9 @@ tap = "/nowhere/t.wav"
     assert str(caught.value).splitlines() == [
         "4 faults",
         "  security: cannot read /nowhere/key: No such file or directory",
+        "  output.path: cannot write in /nowhere",
         "  stream[live].source: cannot read /nowhere/a.wav",
         "  stream[live].tap: cannot write in /nowhere",
-        "  output.path: cannot write in /nowhere",
     ]
 
 
