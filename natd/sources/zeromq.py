@@ -246,7 +246,7 @@ class ZeromqSource:
         self.end()
 
     async def __aiter__(self) -> AsyncIterator[SourceEvent]:
-        """Blocks, losses, format changes; `End("shutdown")` once this or the ingest is left. SourceError if it fails."""
+        """Blocks, losses, changes; `End("shutdown")` once this or the ingest is left; SourceError if that fails."""
         while True:
             self._arrived.clear()
             while (event := self._recent.take()) is not None:
