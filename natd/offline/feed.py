@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import soundfile
-from natd_client import Feeder
 from numpy.typing import NDArray
 
 from natd.audio.chunks import Block, FormatChange, Loss
 from natd.errors import ConfigError, SourceError
 from natd.offline.keys import Keys
 from natd.sources.file import CURE
+from natd_client import Feeder
 
 FORMAT = "f32le"  # holds every sample of 16 and 24 bit exactly
 MAX_MESSAGE_MS = 100.0

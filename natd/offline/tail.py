@@ -12,7 +12,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from natd_client import Listener, ask
 from rich.console import Console
 from rich.live import Live
 
@@ -20,6 +19,7 @@ from natd.errors import SourceError
 from natd.offline.keys import Keys
 from natd.offline.screen import Screen, describe, summary
 from natd.offline.view import View
+from natd_client import Listener, ask
 
 Event = dict[str, Any]
 Events = Generator[Event | None, None, None]  # None: nothing has come for a while
@@ -61,8 +61,8 @@ def follow(address: Address, stream: str | None, *, raw: bool, seconds: float | 
 def _only_stream(address: Address) -> str:
     """The stream's name where there is but one; SourceError names them all."""
     if address.http:
-        with _get(address.http, "/health", ANSWER_S) as reply:
-            streams = [row["stream"] for row in json.load(reply).get("streams", [])]
+        with _get(address.http, "/streams", ANSWER_S) as reply:
+            streams = [row["stream"] for row in json.load(reply)["streams"]]
     else:
         try:
             answer = ask(address.control, {"op": "streams"}, curve=address.keys, timeout=ANSWER_S)

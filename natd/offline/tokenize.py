@@ -80,7 +80,7 @@ def stream_name(file: str) -> str:
 
 
 class Lines:
-    """A sink that keeps every line: the stream waits in `drain` while they are written.
+    """A sink that keeps every line: the stream waits in `drain` while they are written to the raw file `out`.
 
     `drain` raises OutputError where they cannot be, and BrokenPipeError where nobody reads on.
     """
@@ -110,8 +110,10 @@ class Lines:
     async def drain(self) -> None:
         """Write what waits; it may block, as nothing here is live."""
         try:
-            self._out.write(self._waiting)
-            self._out.flush()
+            with memoryview(self._waiting) as waiting:
+                at = 0
+                while at < len(waiting):
+                    at += self._out.write(waiting[at:])
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -121,11 +123,12 @@ class Lines:
 
 @contextlib.contextmanager
 def _opened(output: Path | None) -> Iterator[BinaryIO]:
-    if output is None:
-        yield sys.stdout.buffer
-        return
+    # Without a buffer of Python's: what could not be written must not be tried again at the close.
     try:
-        file = output.open("wb")
+        if output is None:
+            file = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)
+        else:
+            file = open(output, "wb", buffering=0)
     except OSError as error:
         raise OutputError(f"{output}: {error.strerror}") from error
     with file:

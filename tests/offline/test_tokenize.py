@@ -1,0 +1,109 @@
+"""Recordings to tokens: the same codes for any chunks and by any way in, and nothing but lines on standard output."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from natd.errors import OutputError, SourceError
+from natd.offline.check import Recording
+from natd.offline.tokenize import stream_name, tokenize_files
+from natd.wire import decode
+
+NAT = [sys.executable, "-c", "from natd.cli.nat import main; raise SystemExit(main())"]
+
+
+def tokenize(tmp_path: Path, *files: object, chunk_ms: float = 1000.0) -> list[bytes]:
+    out = tmp_path / f"{chunk_ms}.ndjson"
+    assert tokenize_files([str(file) for file in files], out, "ears", chunk_ms) == 0
+    return out.read_bytes().splitlines(keepends=True)
+
+
+def codes(lines: list[bytes]) -> list[object]:
+    """What depends on the samples alone: all of frames but the latency, gaps and glosses."""
+    events = [json.loads(line) for line in lines]
+    kept = [e for e in events if e["event"] in ("frame", "gap", "gloss")]
+    return [{key: value for key, value in event.items() if key != "lat"} for event in kept]
+
+
+@pytest.fixture(scope="module")
+def whole(recording, tmp_path_factory) -> list[bytes]:
+    return tokenize(tmp_path_factory.mktemp("whole"), recording)
+
+
+def test_a_recording_is_tiled_by_frames(whole, recording):
+    checked = Recording()
+    checked.feed(whole)
+    frames = soundfile.info(recording).frames * 24000 // 44100 // 1920
+    assert checked.faults == []
+    assert (checked.counts["frames"], checked.counts["gaps"], checked.counts["ends"]) == (frames, 0, 1)
+    header, end = decode(whole[0]), decode(whole[-1])
+    assert (header.stream, header.input.rate, header.input.channels) == ("two-channels", 44100, 2)
+    assert (end.reason, end.frames, end.gaps) == ("eof", frames, 0)
+
+
+@pytest.mark.parametrize("chunk_ms", [1.0, 37.3, 250.0])
+def test_the_size_of_the_chunks_changes_nothing(whole, recording, tmp_path, chunk_ms):
+    assert codes(tokenize(tmp_path, recording, chunk_ms=chunk_ms)) == codes(whole)
+
+
+def test_standard_input_gives_the_same_and_standard_output_holds_lines_alone(whole, recording):
+    run = subprocess.run([*NAT, "tokenize", "-"], input=recording.read_bytes(), capture_output=True, timeout=60)
+    assert run.returncode == 0
+    lines = run.stdout.splitlines(keepends=True)
+    assert all(decode(line) is not None for line in lines)
+    assert codes(lines) == codes(whole)
+    said = run.stderr.decode()
+    assert said.startswith("-: 31 frames, 2.48 s of audio in ") and ", real-time factor 0." in said
+    assert said.count("\n") == 1
+
+
+def test_a_bad_file_does_not_stop_the_others(recording, tmp_path, capsys):
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"RIFF, but no more than that")
+    out = tmp_path / "out.ndjson"
+    assert tokenize_files([str(recording), str(bad), str(recording)], out, "ears", 1000.0) == SourceError.exit_code
+    checked = Recording()
+    checked.feed(out.read_bytes().splitlines(keepends=True))
+    assert checked.faults == []
+    assert (checked.counts["epochs"], checked.counts["frames"], checked.counts["ends"]) == (2, 62, 2)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "nat: " in said.err and "bad.wav" in said.err and said.err.count("real-time factor") == 2
+
+
+def test_a_reader_that_leaves_ends_it_quietly(recording):
+    # More lines than a pipe holds: the writer must notice that nobody reads.
+    command = [*NAT, "tokenize", *[str(recording)] * 20]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert decode(process.stdout.readline()) is not None
+        process.stdout.close()
+        said = process.stderr.read().decode()
+        assert process.wait(60) == 0
+    assert "Traceback" not in said and "Exception" not in said
+    assert said.count("real-time factor") < 20
+
+
+def test_output_that_cannot_be_written_is_an_error(recording, tmp_path):
+    with pytest.raises(OutputError, match="No space left"):
+        tokenize_files([str(recording)], Path("/dev/full"), "ears", 1000.0)
+    with pytest.raises(OutputError, match="No such file"):
+        tokenize_files([str(recording)], tmp_path / "none" / "out", "ears", 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("/a/Stage Mix (2).FLAC", "stage-mix-2"),
+        ("-", "stdin"),
+        ("_.wav", "file"),
+        ("é.wav", "file"),
+        ("a" * 99, "a" * 64),
+    ],
+)
+def test_streams_are_named_after_files(file, name):
+    assert stream_name(file) == name
