@@ -1,0 +1,110 @@
+"""The toolbox's command line: help, errors, exit statuses."""
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from natd import __version__
+from natd.cli import nat
+from natd.cli.nat import build_parser, main
+from natd.errors import SourceError
+
+NAT = [sys.executable, "-c", "from natd.cli.nat import main; raise SystemExit(main())"]
+
+
+def verbs(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command that does something, as the words to type."""
+    inner = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    for action in inner:
+        for name, below in action.choices.items():
+            yield from verbs(below, (*path, name))
+    if not inner:
+        yield path
+
+
+VERBS = sorted(verbs(build_parser()))
+
+
+def test_the_verbs_that_others_rely_on():
+    assert VERBS == [
+        ("bench", "latency"), ("check",), ("codebook", "show"), ("devices",), ("doctor",), ("feed",), ("tail",),
+        ("tokenize",), ("train", "ears-0"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_help_ends_with_an_example_that_parses(verb, capsys):
+    with pytest.raises(SystemExit) as done:
+        main([*verb, "--help"])
+    assert done.value.code == 0
+    example = capsys.readouterr().out.strip().splitlines()[-1].split()
+    assert example[: 1 + len(verb)] == ["nat", *verb]
+    build_parser().parse_args(example[1:])
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as done:
+        main(["--version"])
+    assert (done.value.code, capsys.readouterr().out) == (0, f"nat {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["sing"], ["bench"], ["tokenize"], ["tokenize", "--chunk-ms", "0", "a"], ["tail", "--seconds", "-1"]]
+)
+def test_usage_errors_are_two(words, capsys):
+    with pytest.raises(SystemExit) as done:
+        main(words)
+    assert done.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("usage: nat")
+
+
+def test_an_error_is_a_line_on_standard_error_and_its_status(capsys, tmp_path):
+    assert main(["check", str(tmp_path / "none")]) == SourceError.exit_code
+    said = capsys.readouterr()
+    assert said.out == "" and said.err == f"nat: {tmp_path / 'none'}: No such file or directory\n"
+
+
+def test_an_interrupt_is_130_without_a_traceback(monkeypatch, capsys):
+    def interrupted(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nat, "doctor", interrupted)
+    assert main(["doctor"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_an_interrupt_while_standard_input_is_awaited():
+    command = [*NAT, "tokenize", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        header = b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\1\0\1\0\xc0\x5d\0\0\x80\xbb\0\0\2\0\x10\0data\xff\xff\xff\xff"
+        process.stdin.write(header + bytes(2 * 24_000))
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["event"] == "header"  # it is at work
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert b"Traceback" not in process.stderr.read()
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path):
+    # A glossary is longer than a pipe holds.
+    command = [*NAT, "codebook", "show", "ears"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline().startswith(b"S0")
+        process.stdout.close()
+        assert (process.wait(30), process.stderr.read()) == (0, b"")
+
+
+@pytest.mark.parametrize("heavy", ["torch", "zmq", "rich", "numpy", "pydantic"])
+def test_the_command_line_itself_loads_nothing_heavy(heavy):
+    code = (
+        f"import sys; from natd.cli.nat import build_parser; build_parser(); raise SystemExit({heavy!r} in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0
