@@ -82,7 +82,7 @@ class ControlDesk:
             bucket.take(0.0)
             return self.refuse("rate_limited", "too many requests: wait a second")
         reply = self._decode_and_answer(body)
-        bucket.take(1.0 + (len(reply) / _BYTES_A_TOKEN if isinstance(reply, bytes) else 0.0))
+        bucket.take(1.0 + (len(reply) // _BYTES_A_TOKEN if isinstance(reply, bytes) else 0))
         return reply
 
     def refuse(self, code: str, message: str) -> bytes:

@@ -46,12 +46,14 @@ def bind(
         socket.zap_domain = curve.zap_domain.encode()
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without this, no answer from ZAP would let everybody in
         socket.curve_server, socket.curve_secretkey = True, curve.secret
+        # The longest message of the handshake itself has some 290 bytes.
+        socket.maxmsgsize = max(options[zmq.MAXMSGSIZE], 512)
     try:
         _bind_with_retries(socket, endpoint, retries_s)
     except zmq.ZMQError as error:
         socket.close(linger=0)
         raise BindError(
-            f"cannot bind {endpoint}: {error.strerror}; stop the program that holds it, or choose another endpoint"
+            f"cannot bind {endpoint}: {zmq.strerror(error.errno)}; stop the program that holds it, or choose another endpoint"
         ) from error
     return socket
 
