@@ -6,10 +6,11 @@ A producer counts its samples (`first_sample`) and its messages (`seq`). The law
 - ahead of it: the hole is a Loss, "ingest_invalid" if a message of the stream was refused since the last good one,
   else "ingest_seq_gap". More than `MAX_HOLE_S` ahead: a new run.
 - behind it: a repeat or an overlap, dropped whole and counted. Not "the new part of it": where two producers share a
-  stream that would splice their sounds together. But with `seq` 0, or after `SILENT_S` without a good message, it is
-  a producer that has started again: a new run.
+  stream that would splice their sounds together. But with `seq` 0 and no `producer` id, or after `SILENT_S` without a
+  good message, it is a producer that has started again: a new run.
 - another rate, channel count or sample format: a new run.
-- another `producer` id: refused while the first one is heard, a new run after `SILENT_S` of silence.
+- another `producer` id, or none: refused while the first one is heard, a new run after `SILENT_S` of silence. So a
+  producer with an id that starts again at once waits that long.
 
 A new run is a FormatChange (sample count from 0, the tokenizer afresh) whose `lost_s` is the monotonic time that no
 audio covers; 0 where only the format changes and `seq` goes on. More than `MAX_RUNS` new runs in a second are two
@@ -90,7 +91,8 @@ class Sequence:
             return False
         if message.raw != self._raw or message.first - self._expected > MAX_HOLE_S * message.raw.rate:
             return True
-        return message.first < self._expected and (message.seq == 0 or self.starved(now_ns))
+        from_zero = message.seq == 0 and message.producer is None  # with an id a restart has another
+        return message.first < self._expected and (from_zero or self.starved(now_ns))
 
     def _new_run(self, message: Message, now_ns: int) -> FormatChange:
         if len(self._runs) == MAX_RUNS and now_ns - self._runs[0] < 1_000_000_000:
