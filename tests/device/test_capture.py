@@ -59,10 +59,6 @@ def losses(events):
     return [e for e in events if isinstance(e, Loss)]
 
 
-def ended(events):
-    return events[-1].first + len(events[-1].samples) if isinstance(events[-1], Block) else 0
-
-
 def off_time(events):
     """How far the count of samples has moved against the clock from the first half second to the last, s."""
     blocks = blocks_of(events)
@@ -70,14 +66,10 @@ def off_time(events):
     return min(late[-50:]) - min(late[:50])
 
 
-def silent(block):
-    return not block.samples.any()
-
-
 @pytest.mark.parametrize(("rate", "channels"), [(48000, 2), (16000, 1), (44100, 2)])
 def test_every_sample_is_captured_as_it_was_played(cards, tmp_path, rate, channels):
     card = cards(rate=rate, channels=channels)
-    played = (np.random.default_rng(3).standard_normal((2 * rate, channels)) * 0.1).astype(np.float32)
+    played = (np.random.default_rng(3).standard_normal((rate, channels)) * 0.1).astype(np.float32)
     soundfile.write(tmp_path / "noise.wav", played, rate, "FLOAT")
 
     async def scenario():
@@ -89,7 +81,7 @@ def test_every_sample_is_captured_as_it_was_played(cards, tmp_path, rate, channe
                 if not started and len(events) > 20:
                     started = True
                     threading.Thread(target=card.play, args=(tmp_path / "noise.wav",)).start()
-                return len(events) > 320
+                return len(events) > 200
 
             return await capture(source, until), source.files
 
@@ -118,8 +110,8 @@ def test_names(cards):
         asyncio.run(first("HW:1"))
 
 
-# A fault, how long it stays, and how long the source must then go on
-FAULTS = [("kill", 1.0), ("term", 0.5), ("unload", 0.5), ("suspend", 2.0), ("stall", 2.5)]
+# How a card goes away, and for how many seconds at least
+FAULTS = [("kill", 0.5), ("unload", 0.2), ("suspend", 1.5), ("stall", 1.5)]
 
 
 @pytest.mark.parametrize(("how", "seconds"), FAULTS)
@@ -142,9 +134,11 @@ def test_a_fault_of_the_card_is_declared_as_long_as_it_was(card, how, seconds):
             return events
 
     events = asyncio.run(scenario())
+    declared = sum(e.count for e in losses(events)) / RATE
+    print(f"{how}: declared {declared * 1000:.1f} ms, {off_time(events) * 1000:+.1f} ms off")
     assert {e.cause for e in losses(events)} == {"device_lost"}
     assert abs(off_time(events)) < FRAME_S, (off_time(events), losses(events))
-    assert sum(e.count for e in losses(events)) > seconds * 0.5 * RATE
+    assert declared > seconds
 
 
 def fault(card, how, seconds):
@@ -215,11 +209,11 @@ def lost_by_the_signal(events, played):
 
 @pytest.mark.parametrize(
     ("how", "seconds"),
-    [(signal.SIGSTOP, 3), (signal.SIGKILL, 2), pytest.param(signal.SIGSTOP, 13, marks=pytest.mark.soak)],
+    [(signal.SIGSTOP, 2.5), (signal.SIGKILL, 1.5), pytest.param(signal.SIGSTOP, 13, marks=pytest.mark.soak)],
 )
 def test_a_capture_process_that_is_stopped_or_killed_loses_what_it_says(card, tmp_path, how, seconds):
     """Here the card plays on, so that the signal itself says how much is missing."""
-    played = noise(seconds + 6)
+    played = noise(seconds + 4)
     file = write(tmp_path / "noise.wav", played)
 
     async def scenario():
@@ -270,16 +264,16 @@ asyncio.run(main())
 
 
 def test_a_daemon_that_is_stopped_catches_up_from_the_ring(card, tmp_path):
-    played = noise(9)
+    played = noise(7)
     card.play(write(tmp_path / "noise.wav", played))
     reader = subprocess.Popen(
-        [sys.executable, "-c", READER, "7", tmp_path / "heard.npy"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", READER, "5", tmp_path / "heard.npy"], stdout=subprocess.PIPE, text=True
     )
     with reader:
         assert reader.stdout.readline() == "reading\n"
-        time.sleep(1)
+        time.sleep(0.5)
         reader.send_signal(signal.SIGSTOP)
-        time.sleep(4)
+        time.sleep(3)
         reader.send_signal(signal.SIGCONT)
         assert reader.stdout.readline() == "0 0\n"
     samples = np.load(tmp_path / "heard.npy")
@@ -289,8 +283,8 @@ def test_a_daemon_that_is_stopped_catches_up_from_the_ring(card, tmp_path):
 def test_audio_that_the_server_drops_while_blocks_flow_is_found(cards):
     """A card fed through a pipe, whose feeder leaves out 0.6 s: no callback, no flag, and nothing comes later."""
     card = cards(kind="pipe")
-    samples = (noise(8) * 32767).astype("<i2")
-    hole = (2 * RATE, int(2.6 * RATE))
+    samples = (noise(6) * 32767).astype("<i2")
+    hole = (RATE, int(1.6 * RATE))
     stop = threading.Event()
 
     def feed():
@@ -314,6 +308,7 @@ def test_audio_that_the_server_drops_while_blocks_flow_is_found(cards):
             await asyncio.to_thread(feeder.join)
 
     [loss] = losses(asyncio.run(scenario()))
+    print(f"declared {loss.count / RATE * 1000:.1f} ms, truly {(hole[1] - hole[0]) / RATE * 1000:.1f} ms")
     assert loss.cause == "overrun"
     assert abs(loss.count - (hole[1] - hole[0])) < FRAME_S * RATE
 
