@@ -111,9 +111,10 @@ def check_ports() -> Iterator[Finding]:
 
 
 def check_weights() -> Iterator[Finding]:
-    """The embedded tokenizer opens, which compares its hash."""
-    from natd.codec import open_tokenizer
+    """What is installed; the embedded tokenizer opens, which compares its hash."""
+    from natd.codec import names, open_tokenizer
 
+    yield Finding("tokenizers", "ok", ", ".join(names()))
     try:
         spec = open_tokenizer("ears").spec
     except NatdError as error:
