@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -28,8 +28,10 @@ from natd.sinks.ndjson import FileSink, StdoutSink
 from natd.sinks.zeromq import ZeromqSink
 from natd.sources import Source
 from natd.sources.demo import DemoSource
+from natd.sources.device import DeviceSource, list_devices
 from natd.sources.file import FileSource
 from natd.sources.stdin import StdinSource
+from natd.sources.tap import Tap
 from natd.sources.zeromq import Ingest
 from natd.stream import Stream
 
@@ -71,7 +73,6 @@ class Daemon:
             self._notifier.ready(self._summary())
             log.info("natd %s: %s", __version__, self._summary())
             await self._supervise()
-            self._notifier.stopping()
         return self._exit
 
     # ---- parts
@@ -91,7 +92,7 @@ class Daemon:
             self._sinks.append(_recording(config.output))
         for sink in self._sinks:
             await parts.enter_async_context(sink)
-            self._metrics.watch({"sink": type(sink).__name__.removesuffix("Sink").lower()}, sink.counters)
+            self._metrics.watch({"sink": type(sink).__name__.removesuffix("Sink").lower()}, _counters_of(sink))
         self._ingest: Ingest | None = None
         if config.has_ingest:
             feed = security.feed_curve() if security else None
@@ -110,8 +111,6 @@ class Daemon:
         source: Source
         match chosen:
             case settings.DeviceStream():
-                from natd.sources.device import DeviceSource
-
                 source = DeviceSource(chosen.device, chosen.rate, chosen.channels)
             case settings.DemoStream():
                 source = DemoSource(paced=chosen.paced, seed=chosen.seed)
@@ -125,11 +124,7 @@ class Daemon:
                 if self._ingest is None:
                     raise ConfigError(f"{chosen.name}: the ingest socket is bound at the start only; restart natd")
                 source = self._ingest.source(chosen.name)
-        if chosen.tap is None:
-            return source
-        from natd.sources.tap import Tap
-
-        return Tap(source, chosen.tap)
+        return source if chosen.tap is None else Tap(source, chosen.tap)
 
     # ---- streams
 
@@ -145,6 +140,7 @@ class Daemon:
         async def life() -> None:
             if after is not None:
                 await asyncio.wait([after])
+                self._metrics.settle(chosen.name)
             self._measure(stream)
             await stream.run()
 
@@ -202,6 +198,7 @@ class Daemon:
 
     def _stop(self) -> None:
         self._stopping = True
+        self._notifier.stopping()
         for stream in self._streams.values():
             stream.stop()
 
@@ -269,8 +266,6 @@ class Daemon:
         return {"requested": names}
 
     async def _devices(self, request: dict[str, Any]) -> dict[str, Any]:
-        from natd.sources.device import list_devices
-
         found = await asyncio.to_thread(list_devices)
         return {"devices": [{"name": d.name, "index": d.index, "channels": d.channels} for d in found]}
 
@@ -282,6 +277,10 @@ class Daemon:
     def _summary(self) -> str:
         names = ", ".join(f"{s.name} ({s.source})" for s in self._config.stream)
         return f"{names} by {self._config.engine.tokenizer} on {self._zeromq.publish_endpoint}"
+
+
+def _counters_of(sink: Sink) -> Callable[[], Mapping[str, int]]:
+    return lambda: sink.counters
 
 
 def _recording(output: settings.OutputSettings) -> FileSink:

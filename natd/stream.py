@@ -115,8 +115,9 @@ class Stream:
         picked = mix if isinstance(mix, str) else tuple(channel - 1 for channel in mix)
         self._assembler = self.vitals.assembler = FrameAssembler(form, spec.sr, spec.frame_samples, picked)
         labels = {"stream": self.name}
-        for part in (self, self._source, self._assembler, self._backlog):
-            self._metrics.watch(labels, part.counters)
+        self._metrics.watch(labels, lambda: self._source.counters)
+        for counters in (self.counters, self._assembler.counters, self._backlog.counters):
+            self._metrics.watch(labels, counters)
         async with asyncio.TaskGroup() as group:
             self._intake_task = group.create_task(self._intake(), name=f"intake:{self.name}")
             beat = group.create_task(self._beat(), name=f"heartbeat:{self.name}")
@@ -135,7 +136,8 @@ class Stream:
         except asyncio.CancelledError:
             if self._drain_by_ns is None:
                 raise
-            self._pending.extend(self._limited(self._assembler.feed(End("shutdown"))))
+            if not any(isinstance(item, End) for item in self._pending):
+                self._pending.extend(self._limited(self._assembler.feed(End("shutdown"))))
             for item in self._pending:
                 self._backlog.put_nowait(item)
 
