@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import secrets
 import time
 from collections import deque
 from typing import Any, Self
@@ -409,6 +410,7 @@ class Feeder:
             raise ValueError(f"fmt {fmt!r} is not one of {', '.join(_SAMPLE_BYTES)}")
         self.first_sample = self.seq = 0
         self._stream, self._rate, self._channels, self._fmt = stream.encode(), rate, channels, fmt
+        self._producer = secrets.token_hex(8)  # natd tells producers apart by it: each counts from 0
         self._frame_bytes = _SAMPLE_BYTES[fmt] * channels
         self._most = max(1, min(rate // 10, 500_000 // self._frame_bytes))  # a message: 0.1 s and half a MiB at most
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -434,7 +436,7 @@ class Feeder:
             n = min(self._most, count - at)
             when = time.monotonic_ns() if t_ns is None else t_ns + at * 1_000_000_000 // self._rate
             head = {"v": 1, "seq": self.seq, "first_sample": self.first_sample, "rate": self._rate,
-                    "channels": self._channels, "fmt": self._fmt, "t_ns": when}  # fmt: skip
+                    "channels": self._channels, "fmt": self._fmt, "t_ns": when, "producer": self._producer}  # fmt: skip
             pcm = bytes(view[at * self._frame_bytes : (at + n) * self._frame_bytes])
             if not self._socket.poll(max(0, round((deadline - time.monotonic()) * 1000)), zmq.POLLOUT):
                 return at
