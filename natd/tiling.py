@@ -37,6 +37,7 @@ class TilingChecker:
         self.counts["unknown"] = self.counts["faults"] = 0
         self.decoder = Decoder()
         self._start_fi = start_fi
+        self._lost: bool
         self._begin_epoch()
 
     @property
@@ -77,14 +78,16 @@ class TilingChecker:
         except WireError as error:
             self._fault(str(error))
             return None
-        if self.decoder.skipped > skipped:
+        if self.decoder.skipped > skipped and not self._lost:
             self._fault(f"frame {self.decoder.fi} holds codes that nothing before it gives")
         if full is not None:
+            self._lost = False
             self._remember(full)
         return full
 
     def _begin_epoch(self) -> None:
-        self._whole = False  # the epoch was followed from its first event
+        self._whole = False  # the epoch was followed from its first event, and nothing was missing
+        self._lost = False  # after missing events: held codes cannot be known
         self._key_due = True
         self._last_key: int | None = None
         self._frames = 0
@@ -97,11 +100,14 @@ class TilingChecker:
 
     def _state(self, state: State) -> None:
         mine = self.decoder
-        if mine.seq is None:
+        if mine.seq is None or state.seq > mine.seq:
+            if mine.seq is not None:
+                self._fault(f"a state at seq {state.seq} after seq {mine.seq}")
+            self._whole = state.seq == -1
+            self._lost = False
             self._key_due = not (state.S or state.A)
             self._last_key = None if self._key_due else state.fi
-            self._whole = state.seq == -1
-        elif state.seq != mine.seq:
+        elif state.seq < mine.seq:
             self._fault(f"a state at seq {state.seq} after seq {mine.seq}")
         elif state != mine.state():
             self._fault(f"the state at seq {state.seq} is not what its stream gives")
@@ -121,6 +127,7 @@ class TilingChecker:
         expected = first if self.decoder.seq is None else self.decoder.seq + 1
         if expected is not None and event.seq != expected:
             self._fault(f"seq {event.seq} where {expected} was due")
+            self._lost, self._whole, self._key_due, self._last_key = True, False, False, None
         if self.decoder.ended:
             self._fault(f"seq {event.seq} comes after the end")
         match event:

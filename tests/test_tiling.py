@@ -141,6 +141,12 @@ def test_missing_keyframes_are_found():
     ]
 
 
+def test_one_hole_is_one_fault():
+    story = simple(200)
+    checker = checked([story.header, *story.events[:10], *story.events[12:]])
+    assert checker.faults == ["seq 12 where 10 was due", "a frame at frame 10 where 8 was due: a hole"]
+
+
 def test_a_gloss_that_comes_twice_is_found():
     events = [STORY.header, Gloss(0, {"S0": {"3": "a"}}), Gloss(1, {"S0": {"3": "a"}})]
     assert checked(events).faults == ["S0 3 is glossed twice"]

@@ -27,11 +27,13 @@ class Job:
 class LinePump:
     """One thread that hands queued jobs to `work`, in order, joined per target; at most `max_bytes` wait.
 
-    `work` must not raise.
+    `work` must not raise; `done` is called in the thread as its last act.
     """
 
-    def __init__(self, work: Callable[[Job], None], max_bytes: int, name: str) -> None:
-        self._work = work
+    def __init__(
+        self, work: Callable[[Job], None], max_bytes: int, name: str, done: Callable[[], None] = lambda: None
+    ) -> None:
+        self._work, self._done = work, done
         self._max_bytes = max_bytes
         self._jobs: deque[Job] = deque()
         self._queued = 0
@@ -96,9 +98,10 @@ class LinePump:
             with self._changed:
                 while not self._jobs and not self._closing:
                     self._changed.wait()
-                if not self._jobs:
-                    return
-                job = self._take()
+                job = self._take() if self._jobs else None
+            if job is None:
+                self._done()
+                return
             self._work(job)
             with self._changed:
                 self._queued -= len(job.data)

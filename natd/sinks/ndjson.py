@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,14 +25,15 @@ _COUNTERS = ("recording_lines", "recording_bytes", "recording_dropped", "recordi
 
 @dataclass(slots=True)
 class _Recording:
-    """One stream's output, seen from the loop (all but `error`, which the writer sets) and from the writer."""
+    """One stream's output. The loop owns all but `error` and `failed_ns`, which the writer sets."""
 
     file: RecordingFile
     continuity: Continuity = field(default_factory=Continuity)
     bytes: int = 0  # handed to the present file
     events: int = 0  # … beyond its preface
     opened_ns: int = 0
-    retry_ns: int = 0
+    tried_ns: int = 0  # when a retry was last handed to the writer
+    failed_ns: int = 0
     error: str | None = None
 
 
@@ -82,7 +84,7 @@ class FileSink:
         self._recordings: dict[str, _Recording] = {}
         self._refused: set[str] = set()
         self._counts = _Counted(*_COUNTERS)
-        self._pump = LinePump(self._write, max_queued_bytes, "recorder")
+        self._pump = LinePump(self._write, max_queued_bytes, "recorder", self._close_files)
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -94,6 +96,11 @@ class FileSink:
         """Why a recording has stopped, in words; None while all of them run."""
         return next((r.error for r in self._recordings.values() if r.error), None)
 
+    @property
+    def queued(self) -> int:
+        """Bytes that wait to be written."""
+        return self._pump.queued
+
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(check_writable, self._pattern.at("stream", self._clock.unix_ns()))
         self._pump.start()
@@ -102,10 +109,7 @@ class FileSink:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if await self._pump.close(self._close_s):
-            for recording in self._recordings.values():
-                recording.file.close()
-        else:
+        if not await self._pump.close(self._close_s):
             log.error("recorder: %d bytes could not be written within %s s", self._pump.queued, self._close_s)
 
     async def drain(self) -> None:
@@ -127,7 +131,7 @@ class FileSink:
         now = self._clock.mono_ns()
         retry = recording.error is not None
         job: Job | None = None
-        if self._pump.has_room(len(line)) and not (retry and now < recording.retry_ns):
+        if self._pump.has_room(len(line)) and not (retry and now < self._retry_at(recording)):
             fresh = retry or self._rotation_due(recording, len(line), now)
             lines = recording.continuity.lines(event, line, fresh)
             job = Job(stream, b"".join(lines), len(lines), fresh)
@@ -138,17 +142,18 @@ class FileSink:
             return
         if job.fresh:
             recording.bytes = recording.events = 0
-            recording.opened_ns, recording.retry_ns = now, self._next_retry(now)
+            recording.opened_ns = recording.tried_ns = now
         recording.bytes += len(job.data)
         recording.events += 1
 
     def _begin(self, stream: str) -> _Recording:
         file = RecordingFile(self._pattern, stream, self._rotate_bytes, self._keep, self._min_free, self._clock)
-        now = self._clock.mono_ns()
-        return _Recording(file, opened_ns=now, retry_ns=self._next_retry(now))
+        return _Recording(file, opened_ns=self._clock.mono_ns())
 
-    def _next_retry(self, now: int) -> int:
-        return 2**63 if self._retry_s is None else now + round(self._retry_s * 1e9)
+    def _retry_at(self, recording: _Recording) -> float:
+        if self._retry_s is None:
+            return math.inf
+        return max(recording.failed_ns, recording.tried_ns) + self._retry_s * 1e9
 
     def _rotation_due(self, recording: _Recording, size: int, now: int) -> bool:
         if not recording.events:
@@ -162,6 +167,11 @@ class FileSink:
         if stream not in self._refused:
             self._refused.add(stream)
             log.error("stream %s is not recorded: %s has no {stream}", stream, self._pattern.text)
+
+    def _close_files(self) -> None:
+        """In the writer's thread, when it ends."""
+        for recording in self._recordings.values():
+            recording.file.close()
 
     def _write(self, job: Job) -> None:
         """In the writer's thread."""
@@ -183,6 +193,7 @@ class FileSink:
             self._counts.add("recording_dropped", job.lines)
             if recording.error is None:
                 log.error("recording of %s stopped: %s (%s)", job.target, error.strerror, file.path)
+            recording.failed_ns = self._clock.mono_ns()
             recording.error = f"{file.path}: {error.strerror}"
             return
         if recording.error is not None:
@@ -224,6 +235,11 @@ class StdoutSink:
     def counters(self) -> Mapping[str, int]:
         """As of `FileSink`."""
         return self._counts.now
+
+    @property
+    def queued(self) -> int:
+        """Bytes that wait to be written."""
+        return self._pump.queued
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
