@@ -49,6 +49,8 @@ async def _all(files: Sequence[str], out: BinaryIO, tokenizer: str, chunk_ms: fl
             except NatdError as error:
                 progress.print(f"nat: {error}")
                 status = error.exit_code
+            for task in progress.task_ids:
+                progress.remove_task(task)
     return status
 
 
