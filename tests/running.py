@@ -112,6 +112,11 @@ class Peers:
         self._made.append(made)
         return made
 
+    def leave(self, socket):
+        """Close one of them now."""
+        self._made.remove(socket)
+        socket.close()
+
     def close(self):
         for made in self._made:
             made.close()

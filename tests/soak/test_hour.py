@@ -1,6 +1,6 @@
 """One hour of audio through `file:` at full speed: real-time factor, memory, and every frame accounted for.
 
-    pytest -m soak -s tests/soak/test_hour.py
+pytest -m soak -s tests/soak/test_hour.py
 """
 
 from __future__ import annotations
@@ -88,4 +88,3 @@ def test_an_hour(hour, tmp_path):
     assert end["frames"] + end["gaps"] == frames
     assert checker.faults == []
     assert last - first < 16 * 2**20
-
