@@ -407,6 +407,8 @@ def test_a_stopped_listener_catches_up_without_a_hole():
         argv = [sys.executable, str(ROOT / "clients" / "natd_client.py"), running.sink.publish_endpoint, "stage"]
         argv += ["--control", running.sink.control_endpoint]
         with subprocess.Popen(argv, stdout=subprocess.PIPE) as child:
+            guard = threading.Timer(60, child.kill)  # a failure, not a test that hangs
+            guard.start()
             try:
                 heard = [json.loads(child.stdout.readline()) for _ in range(2)]
                 os.kill(child.pid, signal.SIGSTOP)
@@ -418,6 +420,7 @@ def test_a_stopped_listener_catches_up_without_a_hole():
                 while heard[-1].get("seq") != 4999:
                     heard.append(json.loads(child.stdout.readline()))
             finally:
+                guard.cancel()
                 child.kill()
         assert running.sink.counters["replayed_events"] > 0
     assert tiles(heard, [encode(head), *map(encode, map(frame, range(5000)))]) == 4999

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -41,9 +42,12 @@ def frame(seq):
 def reader(endpoint):
     """A process that prints what it is sent."""
     with subprocess.Popen([sys.executable, "-c", READER, endpoint], stdout=subprocess.PIPE) as child:
+        guard = threading.Timer(60, child.kill)  # a failure, not a test that hangs
+        guard.start()
         try:
             yield child
         finally:
+            guard.cancel()
             child.kill()
 
 
