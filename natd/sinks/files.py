@@ -36,8 +36,14 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"cannot record to {path}: {there} may not be written")
 
 
+class ShortWriteError(OSError):
+    """Not all lines were written; the first `kept` of them were."""
+
+    kept = 0
+
+
 def write_lines(fd: int, data: bytes) -> None:
-    """Write all of `data` (whole lines); after an OSError a regular file still ends with a whole line."""
+    """Write all of `data` (whole lines); after a ShortWriteError a regular file still ends with a whole line."""
     written = 0
     try:
         while written < len(data):
@@ -47,12 +53,13 @@ def write_lines(fd: int, data: bytes) -> None:
                 wait = select.poll()
                 wait.register(fd, select.POLLOUT)
                 wait.poll()
-    except OSError:
-        torn = written - (data.rfind(b"\n", 0, written) + 1)
-        if torn and stat.S_ISREG(os.fstat(fd).st_mode):
-            end = os.lseek(fd, -torn, os.SEEK_CUR)
-            os.ftruncate(fd, end)
-        raise
+    except OSError as error:
+        whole = data.rfind(b"\n", 0, written) + 1
+        if whole < written and stat.S_ISREG(os.fstat(fd).st_mode):
+            os.ftruncate(fd, os.lseek(fd, whole - written, os.SEEK_CUR))
+        short = ShortWriteError(error.errno, error.strerror)
+        short.kept = data.count(b"\n", 0, whole)
+        raise short from error
 
 
 class PathPattern:

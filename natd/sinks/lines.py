@@ -71,6 +71,7 @@ class LinePump:
     async def drain(self, below: int | None = None) -> None:
         """Return once at most `below` bytes wait (half the bound unless given)."""
         limit = self._max_bytes // 2 if below is None else below
+        await asyncio.sleep(0)  # who drains after every line must not starve the loop
         while self._queued > limit:
             self._room.clear()
             self._waiting += 1

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from natd.clock import Clock, SystemClock
-from natd.sinks.files import PathPattern, RecordingFile, check_writable, write_lines
+from natd.sinks.files import PathPattern, RecordingFile, ShortWriteError, check_writable, write_lines
 from natd.sinks.lines import Continuity, Job, LinePump
 from natd.wire import Event, StreamEnd
 
@@ -189,8 +189,10 @@ class FileSink:
                 self._counts.add("recording_files")
             file.append(job.data)
         except OSError as error:
+            kept = error.kept if isinstance(error, ShortWriteError) else 0
             self._counts.add("recording_errors")
-            self._counts.add("recording_dropped", job.lines)
+            self._counts.add("recording_lines", kept)
+            self._counts.add("recording_dropped", job.lines - kept)
             if recording.error is None:
                 log.error("recording of %s stopped: %s (%s)", job.target, error.strerror, file.path)
             recording.failed_ns = self._clock.mono_ns()
@@ -284,8 +286,10 @@ class StdoutSink:
             write_lines(self._fd, job.data)
         except OSError as error:
             self._over = True
+            kept = error.kept if isinstance(error, ShortWriteError) else 0
             self._counts.add("recording_errors")
-            self._counts.add("recording_dropped", job.lines)
+            self._counts.add("recording_lines", kept)
+            self._counts.add("recording_dropped", job.lines - kept)
             if error.errno == errno.EPIPE:
                 assert self._loop is not None
                 self._loop.call_soon_threadsafe(self._close)
