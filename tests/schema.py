@@ -19,7 +19,7 @@ def validate_line(line: bytes) -> dict[str, Any]:
     """The event as plain JSON; AssertionError, saying why, unless it is one whole line that the schema allows."""
     assert line.endswith(b"\n") and line.count(b"\n") == 1, f"not one line with LF: {line[:80]!r}"
     event: dict[str, Any] = orjson.loads(line)  # refuses NaN and Infinity
-    validator = _known.get(event.get("event", ""))
+    validator = _known.get(str(event.get("event")))
     assert validator is not None, f"the schema knows no event {event.get('event')!r}"
     fault = best_match(validator.iter_errors(event))
     assert fault is None, f"{fault.message} at {fault.json_path} of {line[:200]!r}"  # type: ignore[union-attr]
