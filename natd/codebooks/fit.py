@@ -13,11 +13,13 @@ from natd.errors import ModelError
 
 Progress = Callable[[str], None]
 BLOCK = 16_384
+SAMPLE = 32_768
+TRIAL_ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Centres [K, D], the distortion (mean squared distance) on held-out vectors, and that of every start tried."""
+    """Centres [K, D], their distortion (mean squared distance) on held-out vectors, and that of every start tried."""
 
     centres: Tensor
     distortion: float
@@ -25,22 +27,27 @@ class Fit:
 
 
 def kmeans(x: Tensor, held_out: Tensor, k: int, seed: int, starts: int = 3, rounds: int = 25) -> Fit:
-    """The best on `held_out` [M, D] of `starts` runs of Lloyd on `x` [N, D] float32 from k-means++ seeds; ModelError if N < 2k.
+    """Lloyd on `x` [N, D] float32 from the best of `starts` k-means++ beginnings, judged on `held_out` [M, D].
 
-    The same vectors, seed and thread count give the same centres.
+    The beginnings are run on a sample. The same vectors, seed and thread count give the same centres. ModelError if
+    N < 2k.
     """
     if len(x) < 2 * k:
         raise ModelError(f"{k} codes need at least {2 * k} frames to be fitted on, there are {len(x)}")
     runs = []
     for start in range(starts):
         rng = np.random.default_rng((seed, start))
-        centres = _lloyd(x, _plus_plus(x, k, rng), rounds)
-        runs.append((float(nearest(held_out, centres)[1].double().mean()), centres))
-    best = min(runs, key=lambda run: run[0])
-    return Fit(best[1], best[0], tuple(run[0] for run in runs))
+        sample = x[torch.from_numpy(rng.permutation(len(x))[: max(SAMPLE, 20 * k)])]
+        centres = _lloyd(sample, _plus_plus(sample, k, rng), TRIAL_ROUNDS)
+        runs.append((_distortion(held_out, centres), centres))
+    _, best = min(runs, key=lambda run: run[0])
+    centres = _lloyd(x, best, rounds)
+    return Fit(centres, _distortion(held_out, centres), tuple(run[0] for run in runs))
 
 
-def residual(x: Tensor, held_out: Tensor, layers: int, k: int, seed: int, progress: Progress, starts: int = 2) -> list[Fit]:
+def residual(
+    x: Tensor, held_out: Tensor, layers: int, k: int, seed: int, progress: Progress, starts: int = 2
+) -> list[Fit]:
     """`layers` codebooks of `k`, each fitted on what the ones before left of `x` [N, D]."""
     fits = []
     for layer in range(layers):
@@ -56,16 +63,20 @@ def nearest(x: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """Index [N] of the nearest centre [K, D] to each vector [N, D], and the squared distance [N]."""
     half = 0.5 * (centres * centres).sum(1)
     labels, far = [], []
-    for block in x.split(BLOCK):
+    for block in torch.split(x, BLOCK):
         least, at = (half - block @ centres.T).min(1)
         labels.append(at)
         far.append((2.0 * least + (block * block).sum(1)).clamp(min=0.0))
     return torch.cat(labels), torch.cat(far)
 
 
+def _distortion(x: Tensor, centres: Tensor) -> float:
+    return float(nearest(x, centres)[1].double().mean())
+
+
 def _plus_plus(x: Tensor, k: int, rng: np.random.Generator) -> Tensor:
-    """k-means++ on a sample: each next seed is drawn with probability in proportion to its squared distance from the others."""
-    sample = x[torch.from_numpy(rng.permutation(len(x))[: max(20 * k, 4096)])]
+    """k-means++ on the first of shuffled vectors: far ones are drawn in proportion to their squared distance."""
+    sample = x[: max(20 * k, 4096)]
     squares = (sample * sample).sum(1)
     chosen = [int(rng.integers(len(sample)))]
     far = torch.full((len(sample),), torch.inf)

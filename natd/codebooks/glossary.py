@@ -1,4 +1,4 @@
-"""What a code means: the measured mean of each descriptor over the frames that chose it, and a phrase made of those numbers."""
+"""What a code means: the mean of each descriptor over the frames that chose it, and a phrase made of those numbers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Entry:
 def measure(
     codes: Tensor, table: Tensor, size: int, names: Sequence[str], gates: Mapping[str, tuple[str, float]]
 ) -> list[Entry]:
-    """Codes [N] and descriptors [N, len(names)] -> an entry per code; `gates`: a descriptor counts only where another is high."""
+    """Codes [N], descriptors [N, len(names)] -> an entry per code; `gates`: one counts only where another is high."""
     columns = {}
     total = torch.bincount(codes, minlength=size)
     for i, name in enumerate(names):
@@ -77,7 +77,7 @@ def _note(log2_hz: float) -> str:
 def _scene(m: Mapping[str, float]) -> str:
     low = float("-inf")
     pitched = m["salience"] >= 0.75
-    source = "tone" if pitched else _step(m["flatness"], (low, "coloured sound"), (-14.0, "noisy sound"), (-7.0, "noise"))
+    source = "tone" if pitched else _step(m["flatness"], (low, "sound"), (-14.0, "noisy sound"), (-7.0, "noise"))
     motion = _step(m["wavering"], (low, "steady"), (2.0, "uneven"), (5.0, "broken"), (9.0, "bursts of"))
     extra = ""
     if m["onset_rate"] >= 2.0:
@@ -93,9 +93,11 @@ def _harmony(m: Mapping[str, float]) -> str:
     if m["salience"] < 0.5 and chroma[order[0]] < 0.2:
         return f"unpitched, tonalness {m['tonalness']:.2f}"
     strength = _step(m["salience"], (float("-inf"), "weak"), (0.6, "clear"), (0.9, "strong"))
-    f0 = f", f0 about {_note(m['f0'])}" if "f0" in m else ""
+    f0 = f", f0 about {_hz(m['f0'])}" if "f0" in m else ""
     if chroma[order[0]] >= 0.45 or chroma[order[0]] > 2.2 * chroma[order[1]]:
-        return f"{strength} single pitch {NOTES[order[0]]}{f0}"
+        # The mean f0 has a name only where the frames agree on one.
+        named = "f0" in m and _note(m["f0"]).rstrip("-0123456789") == NOTES[order[0]]
+        return f"{strength} single pitch {_note(m['f0']) if named else NOTES[order[0]] + f0}"
     root, kind, fit = _chord(chroma)
     if fit >= 0.6:
         return f"{NOTES[root]} {kind}-like, {strength} tone{f0}"
@@ -105,7 +107,9 @@ def _harmony(m: Mapping[str, float]) -> str:
 def _chord(chroma: Sequence[float]) -> tuple[int, str, float]:
     """Root, kind and share of the chroma that the best triad or fifth holds."""
     kinds = {"major": (0, 4, 7), "minor": (0, 3, 7)}
-    fits = [(sum(chroma[(root + i) % 12] for i in steps), root, kind) for kind, steps in kinds.items() for root in range(12)]
+    fits = [
+        (sum(chroma[(root + i) % 12] for i in steps), root, kind) for kind, steps in kinds.items() for root in range(12)
+    ]
     fit, root, kind = max(fits)
     return root, kind, fit
 
@@ -128,7 +132,9 @@ def _rhythm(m: Mapping[str, float]) -> str:
 
 def _dynamics(m: Mapping[str, float]) -> str:
     low = float("-inf")
-    loud = _step(m["level"], (low, "very soft"), (-52.0, "soft"), (-38.0, "medium"), (-26.0, "loud"), (-15.0, "very loud"))
+    loud = _step(
+        m["level"], (low, "very soft"), (-52.0, "soft"), (-38.0, "medium"), (-26.0, "loud"), (-15.0, "very loud")
+    )
     trend = _step(m["trend"], (low, ", falling"), (-4.0, ""), (3.0, ", rising"))
     kind = _step(m["flatness"], (low, "pure"), (-32.0, "tonal"), (-18.0, "rough"), (-9.0, "noisy"))
     f0 = f", f0 {_hz(m['f0'])}" if "f0" in m and m["salience"] >= 0.7 else ""

@@ -31,11 +31,14 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def save(folder: Path, name: str, settings: Mapping[str, Any], tensors: Mapping[str, Tensor], legend: Any) -> dict[str, Any]:
+def save(
+    folder: Path, name: str, settings: Mapping[str, Any], tensors: Mapping[str, Tensor], legend: Any
+) -> dict[str, Any]:
     """Write NAME.safetensors, NAME.glossary.json and NAME.json (the manifest, last); returns the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     weights, words = folder / f"{name}.safetensors", folder / f"{name}.glossary.json"
     safetensors.torch.save_file({k: tensors[k].contiguous() for k in sorted(tensors)}, weights)
+    weights.chmod(0o644)  # safetensors makes it private
     words.write_text(json.dumps(legend, separators=(",", ":"), allow_nan=False) + "\n")
     manifest = {
         "codebook_id": codebook_id(settings, tensors),
@@ -47,10 +50,12 @@ def save(folder: Path, name: str, settings: Mapping[str, Any], tensors: Mapping[
 
 
 def load(folder: Path, name: str, settings: Mapping[str, Any]) -> tuple[dict[str, Tensor], Any, str]:
-    """Tensors, legend and codebook_id as `save` wrote them; ModelError with the reason if any byte or setting differs."""
+    """Tensors, legend and codebook_id as `save` wrote them; ModelError with the reason if a byte or setting differs."""
     manifest = _manifest(folder / f"{name}.json")
     if manifest["settings"] != dict(settings):
-        raise ModelError(f"{folder / name}.json was fitted for other encoder settings: fit again with `nat train ears-0`")
+        raise ModelError(
+            f"{folder / name}.json was fitted for other encoder settings: fit again with `nat train ears-0`"
+        )
     for file, recorded in manifest["files"].items():
         _verify(folder / file, recorded)
     try:
@@ -84,4 +89,6 @@ def _verify(path: Path, recorded: Mapping[str, Any]) -> None:
     if size != recorded["bytes"]:
         raise ModelError(f"{path} has {size} bytes, {recorded['bytes']} were recorded: it is truncated or another file")
     if digest != recorded["sha256"]:
-        raise ModelError(f"{path} has sha256 {digest[:12]}…, {recorded['sha256'][:12]}… was recorded: it is damaged or changed")
+        raise ModelError(
+            f"{path} has sha256 {digest[:12]}…, {recorded['sha256'][:12]}… was recorded: it is damaged or changed"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -21,11 +20,13 @@ def require_live(name: str, codes: Tensor, centres: Tensor) -> None:
 
 
 def require_falling(energy: Mapping[str, list[float]]) -> None:
-    """ModelError unless each kind's held-out residual energy (before layer 0, after 0, after 1, ...) falls at every layer."""
+    """ModelError unless the energy of every kind (with no layer, after A0, after A1, ...) falls at each layer."""
     for kind, values in energy.items():
         for layer, (before, after) in enumerate(zip(values, values[1:], strict=False)):
             if not after < before:
-                raise ModelError(f"residual energy on held-out {kind} does not fall at layer A{layer}: {before:.4f} to {after:.4f}")
+                raise ModelError(
+                    f"residual energy on held-out {kind} does not fall at layer A{layer}: {before:.4f} to {after:.4f}"
+                )
 
 
 def usage(codes: Tensor, size: int) -> dict[str, float]:
@@ -33,4 +34,4 @@ def usage(codes: Tensor, size: int) -> dict[str, float]:
     counts = torch.bincount(codes, minlength=size).double()
     share = counts[counts > 0] / counts.sum()
     bits = max(0.0, -float((share * share.log2()).sum()))
-    return {"used": int((counts > 0).sum()), "size": size, "bits": bits, "perplexity": 2.0**bits if math.isfinite(bits) else 0.0}
+    return {"used": int((counts > 0).sum()), "size": size, "bits": bits, "perplexity": 2.0**bits}

@@ -63,7 +63,7 @@ def names() -> list[str]:
 
 
 def open_tokenizer(name: str, device: str = "cpu") -> Tokenizer:
-    """The tokenizer called `name` on a torch `device`; ConfigError if unknown, ModelError if its weights are not right."""
+    """The tokenizer called `name` on a torch `device`; ConfigError if unknown, ModelError if its weights are wrong."""
     factory: Callable[..., Tokenizer]
     if name in BUILTIN:
         module, _, attribute = BUILTIN[name].partition(":")

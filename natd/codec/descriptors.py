@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from natd.codec import rows
-from natd.codec.harmony import F0_CENTRE, PITCHED, Harmony
+from natd.codec.harmony import F0_CENTRE, PITCHED, SLOW_HISTORY, Harmony
 from natd.codec.mel import BANDS, BINS, FRAME, HISTORY, HOPS, SR, WINDOW, Mel
 from natd.codec.rhythm import HOP_RATE, Rhythm, RhythmState
 
@@ -45,7 +45,18 @@ SILENCE_DBFS = -75.0
 POOL_FRAMES = 40  # 3.2 s
 POOLS = (4, 16, 40)  # 0.32, 1.28 and 3.2 s
 SHAPE = 16  # cosine coefficients of the log-mel shape, without the gain
-SCENE_STATS = ("centroid", "bandwidth", "flatness", "salience", "tonalness", "onset", "onset_rate", "pulse", "slow", "fast")
+SCENE_STATS = (
+    "centroid",
+    "bandwidth",
+    "flatness",
+    "salience",
+    "tonalness",
+    "onset",
+    "onset_rate",
+    "pulse",
+    "slow",
+    "fast",
+)
 FEATURES = 32  # 16 of shape, 10 statistics, level, 5 unused: rows stay aligned
 LEVEL_FEATURE = SHAPE + len(SCENE_STATS)
 SCENE_WIDTH = FEATURES * (1 + 2 * len(POOLS))
@@ -53,9 +64,10 @@ SCENE_WIDTH = FEATURES * (1 + 2 * len(POOLS))
 
 @dataclass(slots=True)
 class DescriptorState:
-    """Audio [B, 16384], rhythm, features of the latest 40 frames [B, 40, 32] and which of them were above silence [B, 40]."""
+    """Audio at 24 and 6 kHz [B, 4096] each, features of 40 frames, which of them sounded [B, 40], heard [B]."""
 
     audio: Tensor
+    slow_audio: Tensor
     rhythm: RhythmState
     features: Tensor
     sounding: Tensor
@@ -64,7 +76,7 @@ class DescriptorState:
 
 @dataclass(slots=True)
 class Heard:
-    """One frame: `silent` [B], descriptors [B, 29], log-mel [B, 8, 128], and the vectors of S0..S3 by layer, each [B, n]."""
+    """One frame: `silent` [B], descriptors [B, 29], log-mel [B, 8, 128], and by S layer the vectors [B, n]."""
 
     silent: Tensor
     descriptors: Tensor
@@ -89,6 +101,7 @@ class FrontEnd:
         """Nothing heard: digital silence for ever before."""
         return DescriptorState(
             audio=torch.zeros(batch, HISTORY, device=self.device),
+            slow_audio=torch.zeros(batch, SLOW_HISTORY, device=self.device),
             rhythm=self.rhythm.initial_state(batch),
             features=torch.zeros(batch, POOL_FRAMES, FEATURES, device=self.device),
             sounding=torch.zeros(batch, POOL_FRAMES, device=self.device),
@@ -99,12 +112,14 @@ class FrontEnd:
         """Samples [B, 1920] float32 -> what was heard; `state` moves on by one frame."""
         chunk = chunk.clamp(-8.0, 8.0)  # far above full scale: keeps powers finite whatever a float file holds
         state.audio.copy_(torch.cat([state.audio[:, FRAME:], chunk], dim=1))
+        slow = self.harmony.decimated(state.audio)
+        state.slow_audio.copy_(torch.cat([state.slow_audio[:, slow.shape[1] :], slow], dim=1))
         power = self.mel.power(state.audio)
         log_mel = self.mel.log_mel(power)
         level = rows.decibel(_wide(self.mel.level(chunk)), -120.0)[:, 0]
         silent = level < SILENCE_DBFS
         values = self._timbre(power) | {"level": level}
-        chroma, values["tonalness"] = self.harmony.chroma(state.audio)
+        chroma, values["tonalness"] = self.harmony.chroma(state.audio, state.slow_audio)
         lag, values["salience"] = self.harmony.pitch(state.audio)
         values |= self.rhythm(power, log_mel, state.rhythm)
         logs = rows.each(torch.log2, _wide(torch.stack([lag, values.pop("pulse_lag")], dim=1)))
@@ -131,7 +146,7 @@ class FrontEnd:
         return {"centroid": centroid, "bandwidth": spread, "rolloff": self.log2_hz[at], "flatness": flatness}
 
     def _pool(self, log_mel: Tensor, values: dict[str, Tensor], silent: Tensor, state: DescriptorState) -> Tensor:
-        """Features of now and their means and deviations over 0.32, 1.28 and 3.2 s: [B, 224]; fills trend, wavering, duty."""
+        """Features now, their means and deviations over 0.32, 1.28, 3.2 s: [B, 224]; adds trend, wavering and duty."""
         mean = log_mel[:, :4] + log_mel[:, 4:]
         mean = mean[:, :2] + mean[:, 2:]
         mean = (mean[:, :1] + mean[:, 1:]) * (1.0 / HOPS)
@@ -162,23 +177,24 @@ def semantic_vectors(table: Tensor) -> dict[str, Tensor]:
 
     pitched = (of("salience") >= PITCHED).float()
     pulsed = (of("pulse") >= PULSED).float()
+    certain = (2.5 * of("tonalness")).clamp(max=1.0)  # the chroma of noise is chance
     register = pitched * (of("f0") - F0_CENTRE)
     beat = pulsed * (of("tempo") - TEMPO_CENTRE)
     s1 = [of("tonalness"), of("salience"), pitched, register]
     s2 = [of("onset"), of("onset_rate"), of("pulse"), pulsed, beat, of("slow"), of("fast")]
     s3 = [of(n) for n in ("level", "trend", "centroid", "flatness", "bandwidth", "rolloff")] + [pitched, register]
     return {
-        "S1": torch.cat([table[:, CHROMA], torch.stack(s1, dim=1)], dim=1),
+        "S1": torch.cat([table[:, CHROMA] * certain[:, None], torch.stack(s1, dim=1)], dim=1),
         "S2": torch.stack(s2, dim=1),
         "S3": torch.stack(s3, dim=1),
     }
 
 
-# How much a standardised dimension counts in its layer's distance, in the order of `semantic_vectors`.
+# How much a standardised dimension counts in its layer's distance, in the order of `semantic_vectors`; S0 is projected.
 WEIGHTS: dict[str, tuple[float, ...]] = {
-    "S1": (1.0,) * 12 + (1.0, 1.0, 1.5, 2.0),
+    "S1": (1.2,) * 12 + (1.0, 0.8, 1.5, 2.0),
     "S2": (1.5, 1.0, 1.0, 1.5, 2.5, 1.0, 1.0),
-    "S3": (3.0, 0.7, 1.5, 1.2, 1.0, 1.0, 0.7, 0.7),
+    "S3": (2.5, 0.6, 1.8, 1.4, 1.0, 1.0, 0.7, 0.8),
 }
 
 

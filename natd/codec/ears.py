@@ -1,7 +1,8 @@
 """The embedded tokenizer `ears`: 24 kHz mono, 12.5 frames a second, causal; four layers of meaning, four of sound.
 
-S0 scene, S1 harmony, S2 rhythm and S3 dynamics and register are k-means cells over named descriptors; A0-A3 are a residual
-quantizer of the log-mel. Code 0 of every layer is silence. What a row gives depends on its own samples alone (see `rows`).
+S0 scene, S1 harmony, S2 rhythm and S3 dynamics and register are k-means cells over named descriptors; A0-A3 are a
+residual quantizer of the log-mel. Code 0 of every layer is silence. What a row gives depends on its own samples alone
+(see `rows`).
 """
 
 from __future__ import annotations
@@ -31,17 +32,20 @@ SEMANTIC = {
 }
 ACOUSTIC = ("A0", "A1", "A2", "A3")
 ACOUSTIC_SIZE = 1024
+SCENE_WIDTH = 32  # principal components of the scene features
 ACOUSTIC_WIDTH = 128
 MEL_FLOOR_DB = -80.0
-# All that shapes the codes beside the fitted tensors; part of the codebook_id. Raise `front_end` when its arithmetic changes.
+# All that shapes the codes beside the fitted tensors, and part of the codebook_id. New arithmetic: a new `front_end`.
 SETTINGS: dict[str, Any] = {
     "name": NAME,
     "version": VERSION,
-    "front_end": 1,
+    "front_end": 2,
     "sr": mel.SR,
     "frame_samples": mel.FRAME,
     "silence_dbfs": descriptors.SILENCE_DBFS,
     "mel_floor_db": MEL_FLOOR_DB,
+    "scene_width": SCENE_WIDTH,
+    "acoustic_width": ACOUSTIC_WIDTH,
     "descriptors": list(descriptors.DESCRIPTORS),
     "weights": {layer: list(weights) for layer, weights in descriptors.WEIGHTS.items()},
     "sizes": {layer: size for layer, (size, _) in SEMANTIC.items()} | dict.fromkeys(ACOUSTIC, ACOUSTIC_SIZE),
@@ -58,10 +62,12 @@ class EarsState:
 class Ears:
     """The tokenizer over given tensors (names and shapes as `natd.training.ears0` fits them)."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], legend: Mapping[str, Any], codebook_id: str, device: str = "cpu") -> None:
+    def __init__(
+        self, tensors: Mapping[str, Tensor], legend: Mapping[str, Any], codebook_id: str, device: str = "cpu"
+    ) -> None:
         on = {name: tensor.to(device) for name, tensor in tensors.items()}
         self.front = FrontEnd(device)
-        self.affine = {layer: (on[f"{layer}.shift"], on[f"{layer}.scale"]) for layer in SEMANTIC}
+        self.views = {layer: (on[f"{layer}.shift"], on[f"{layer}.matrix"]) for layer in SEMANTIC}
         self.books = {layer: Codebook(on[f"{layer}.codes"]) for layer in SEMANTIC}
         self.mean, self.basis = on["A.mean"], on["A.basis"]
         self.residual = ResidualQuantizer([Codebook(codes) for codes in on["A.codes"]])
@@ -88,9 +94,10 @@ class Ears:
         return self.front(chunk.to(self.mean.device), state.front)
 
     def standard(self, layer: str, vectors: Tensor) -> Tensor:
-        """Vectors [B, n] of an S layer in the units of its codebook, padded to a multiple of 16."""
-        shift, scale = self.affine[layer]
-        return torch.nn.functional.pad((vectors - shift) * scale, (0, rows.padded(len(shift)) - len(shift)))
+        """Vectors [B, n] of an S layer -> the space of its codebook [B, D]."""
+        shift, matrix = self.views[layer]
+        centred = torch.nn.functional.pad(vectors - shift, (0, matrix.shape[0] - len(shift)))
+        return rows.product(centred[:, None], matrix)[:, 0]
 
     def compress(self, log_mel: Tensor) -> Tensor:
         """Log-mel [B, 8, 128] in dB -> its 128 principal components."""
@@ -104,7 +111,7 @@ def compress(log_mel: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
 
 
 def open_tokenizer(device: str = "cpu", folder: Path = MODELS) -> Ears:
-    """The shipped `ears` on a torch device; ModelError with the reason if its files are missing, damaged or not its own."""
+    """The shipped `ears` on a torch device; ModelError with the reason if its files are missing, damaged or others."""
     tensors, legend, codebook_id = store.load(folder, NAME, SETTINGS)
     try:
         return Ears(tensors, legend, codebook_id, device)
@@ -116,5 +123,7 @@ def _spec(codebook_id: str) -> Spec:
     layers = [Layer(name, "semantic", about, size, encoding="rle") for name, (size, about) in SEMANTIC.items()]
     about = ["log-mel of the frame, coarsest"] + [f"log-mel, residual {i}" for i in range(1, len(ACOUSTIC))]
     layers += [Layer(name, "acoustic", text, ACOUSTIC_SIZE) for name, text in zip(ACOUSTIC, about, strict=True)]
-    info = TokenizerInfo(NAME, VERSION, codebook_id, causal=True, lookahead_ms=0.0, dtype="float32", batch_invariant=True)
+    info = TokenizerInfo(
+        NAME, VERSION, codebook_id, causal=True, lookahead_ms=0.0, dtype="float32", batch_invariant=True
+    )
     return Spec(info, mel.SR, mel.FRAME, tuple(layers))

@@ -1,4 +1,4 @@
-"""Causal spectra of one frame: eight short power spectra, their log-mel, and the audio that the longer windows look back on."""
+"""Causal spectra of one frame: eight short power spectra, their log-mel, and the level."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WINDOW = 1024
 BINS = WINDOW // 2  # the Nyquist bin is left out: 512 rows stay aligned
 BANDS = 128
 FLOOR_DB = -100.0
-HISTORY = 16_384
+HISTORY = 4096  # samples that the longest window at 24 kHz looks back on
 LOW_HZ = 20.0
 
 

@@ -61,13 +61,13 @@ class Rhythm:
         )
 
     def __call__(self, power: Tensor, log_mel: Tensor, state: RhythmState) -> dict[str, Tensor]:
-        """Power [B, 8, 512] and log-mel [B, 8, 128] of a frame -> onset, onset_rate, pulse, pulse_lag, slow, fast, each [B]."""
+        """Power [B, 8, 512], log-mel [B, 8, 128] of a frame -> onset, onset_rate, pulse, pulse_lag, slow, fast [B]."""
         mel = log_mel.clamp(min=FLUX_FLOOR_DB)
         before = torch.cat([state.previous[:, None], mel[:, :-1]], dim=1)
-        # The very first hop has nothing before it: its rise from the floor is no onset.
+        # The first frame has nothing before it: that the windows fill is no onset.
         started = (state.heard > 0.0).float()[:, None]
         flux = rows.product((mel - before).clamp(min=0.0), self.mean_band)[..., 0]  # [B, 8]
-        flux = torch.cat([flux[:, :1] * started, flux[:, 1:]], dim=1)
+        flux = flux * started
         amplitude = rows.product(power, self.sum_bins)[..., 0].sqrt()
         # What was before the start is taken to have been as loud as the start: a beginning is no flutter.
         state.amplitudes.copy_(torch.where(started > 0.0, state.amplitudes, amplitude[:, :1]))

@@ -1,9 +1,10 @@
 """Row by row: operations whose rounding could depend on the batch run on one row at a time, always in the same shape.
 
-A matrix product, a transform, a running sum or a logarithm may round differently when the batch has another size or a row
-lies at another address. Here every row goes through the same call with the same shape and 64-byte alignment, so what a row
-gives does not depend on its company. Sums, products, quotients, roots, comparisons and gathers of single elements are
-exact by IEEE 754 and need no such care: those run on the whole batch.
+A matrix product, a transform, a running sum or a logarithm may round differently when the batch has another size or a
+row lies at another address. Here every row goes through the same call with the same shape and 64-byte alignment, so
+what a row gives does not depend on its company. Sums, products, quotients and roots of single elements are correctly
+rounded by IEEE 754, comparisons and gathers are exact: those run on the whole batch. No transform is longer than 4096:
+a longer one is split over threads and then rounds differently with their number.
 """
 
 from __future__ import annotations
@@ -56,4 +57,6 @@ def decibel(power: Tensor, floor_db: float) -> Tensor:
 
 def _check(x: Tensor) -> None:
     if not x.is_contiguous() or x[0].numel() % ALIGN or x.data_ptr() % 64:
-        raise ValueError(f"rows of {tuple(x.shape)} {x.dtype} are not contiguous, aligned and a multiple of {ALIGN} long")
+        raise ValueError(
+            f"rows of {tuple(x.shape)} {x.dtype} are not contiguous, aligned and a multiple of {ALIGN} long"
+        )

@@ -7,25 +7,25 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-S = TypeVar("S")
+S = TypeVar("S")  # a dataclass of tensors, of such dataclasses and of lists of either
 
 
 def gather(state: S, rows: Tensor) -> S:
     """A new state holding `rows` [n] of `state`, in that order."""
-    return type(state)(**{f.name: _each(getattr(state, f.name), lambda t: t.index_select(0, rows)) for f in fields(state)})  # type: ignore[arg-type]
+    part: S = _each(state, lambda t: t.index_select(0, rows))
+    return part
 
 
 def scatter(state: S, rows: Tensor, part: S) -> None:
     """Write the rows of `part` back into `rows` [n] of `state`, in place."""
-    for f in fields(state):  # type: ignore[arg-type]
-        _pair(getattr(state, f.name), getattr(part, f.name), lambda to, of: to.index_copy_(0, rows, of))
+    _pair(state, part, lambda to, of: to.index_copy_(0, rows, of))
 
 
 def _each(value: Any, fn: Any) -> Any:
     if isinstance(value, Tensor):
         return fn(value)
-    if is_dataclass(value):
-        return type(value)(**{f.name: _each(getattr(value, f.name), fn) for f in fields(value)})  # type: ignore[arg-type]
+    if is_dataclass(value) and not isinstance(value, type):
+        return type(value)(**{f.name: _each(getattr(value, f.name), fn) for f in fields(value)})
     if isinstance(value, list):
         return [_each(v, fn) for v in value]
     raise TypeError(f"streaming state holds tensors, dataclasses and lists of them, not {type(value).__name__}")

@@ -1,9 +1,10 @@
-"""`nat train ears-0`: fit the codebooks of `ears` on recordings, measure them on others, write weights, legend and card."""
+"""`nat train ears-0`: fit the codebooks of `ears` on recordings, measure them on others, write weights and card."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,14 @@ from torch import Tensor
 
 from natd.codebooks import fit, glossary, store, validate
 from natd.codec import ears, rows
-from natd.codec.descriptors import DESCRIPTORS, GATED, WEIGHTS
-from natd.training import card as cards
+from natd.codec.descriptors import COLUMN, DESCRIPTORS, GATED, SILENCE_DBFS, WEIGHTS
+from natd.training import card, measure
 from natd.training.hearing import Frames, hear
-from natd.training.measure import measure
-from natd.training.recordings import Clip, clips_of
+from natd.training.recordings import clips_of
 
 Progress = Callable[[str], None]
-SCENE_SCALE = 1.0
-GAIN_DB = (-15.0, 6.0)
+GAIN_DB = (-15.0, 6.0)  # every frame is also fitted at another level
+WHITENING = 0.5  # exponent: 0 keeps the variance of the scene's components, 1 makes them equal
 
 
 def train(
@@ -29,81 +29,114 @@ def train(
     seed: int = 0,
     threads: int = 2,
     progress: Progress = print,
-    sizes: dict[str, int] | None = None,
-    clips: list[Clip] | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """Fit on the `fit` part of `audio_dir` and write ears.safetensors, its legend, manifest and card to `out`; returns the figures.
+    """Fit on the `fit` part of `audio_dir`; write weights, legend, manifest and card to `out`; returns the figures.
 
-    The same files, seed and thread count give the same codebook_id. `sizes` and `clips` shrink a run for tests.
-    ModelError if a layer has dead or twin codes or does not lower the held-out residual energy.
+    The same files, seed and thread count give the same codebook_id on one machine. `sizes` (layer -> codes) shrinks a
+    run for tests. SourceError if there are no recordings; ModelError if a layer has dead or twin codes or does not
+    lower the held-out residual energy.
     """
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
+    try:
+        return _train(audio_dir, out, seed, progress, dict(sizes or ears.SETTINGS["sizes"]), threads)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _train(
+    audio_dir: Path, out: Path, seed: int, progress: Progress, sizes: dict[str, int], threads: int
+) -> dict[str, Any]:
     began = time.monotonic()
-    clips = clips_of(audio_dir) if clips is None else clips
-    sizes = dict(ears.SETTINGS["sizes"]) if sizes is None else sizes
-    train_set = hear([c for c in clips if c.part == "fit"], progress)
+    clips = clips_of(audio_dir)
+    frames = hear([c for c in clips if c.part == "fit"], progress)
     held = hear([c for c in clips if c.part == "held"], progress)
-    progress(f"{len(train_set)} frames to fit on, {len(held)} held out, {time.monotonic() - began:.0f} s")
-    tensors = _fit_semantic(train_set, held, sizes, seed, progress) | _fit_acoustic(train_set, held, sizes, seed, progress)
-    draft = ears.Ears(tensors, _empty_legend(), "sha256:draft")
-    codes = draft_codes(draft, train_set)
-    for name, size in sizes.items():
-        centres = tensors["A.codes"][int(name[1])] if name in ears.ACOUSTIC else tensors[f"{name}.codes"]
-        validate.require_live(name, codes[name][~train_set.silent], centres[1:])
-    legend = _legend(codes, train_set, sizes)
-    figures = measure(draft, draft_codes, codes, train_set, held, sizes, seed, progress)
+    progress(f"{len(frames)} frames to fit on, {len(held)} held out, {time.monotonic() - began:.0f} s")
+    louder = at_other_levels(frames, seed)
+    tensors = _fit_semantic(frames, held, sizes, seed, progress) | _fit_acoustic(
+        frames, louder, held, sizes, seed, progress
+    )
+    settings = ears.SETTINGS | {"sizes": sizes}
+    draft = ears.Ears(tensors, {"codes": {layer: {} for layer in ears.SEMANTIC}}, store.codebook_id(settings, tensors))
+    codes, copies = measure.encode(draft, frames), measure.encode(draft, louder, ears.ACOUSTIC)
+    heard = {name: torch.cat([code, copies[name]]) if name in copies else code for name, code in codes.items()}
+    for name in sizes:
+        centres = tensors["A.codes"][int(name[1])] if name in copies else tensors[f"{name}.codes"]
+        validate.require_live(name, heard[name], centres[1:])
+    figures = measure.measure(draft, codes, frames, held, sizes, seed)
     validate.require_falling(figures["residual_energy_db2"])
-    manifest = store.save(out, ears.NAME, ears.SETTINGS | {"sizes": sizes}, tensors, legend)
-    figures |= {"seconds": round(time.monotonic() - began), "seed": seed, "threads": threads, "manifest": manifest}
-    (out / f"{ears.NAME}.md").write_text(cards.write(figures, clips, audio_dir))
+    for name, value in figures.items():
+        progress(f"{name}: {value}")
+    figures["seconds"] = round(time.monotonic() - began)
+    manifest = store.save(out, ears.NAME, settings, tensors, _legend(heard, frames, louder, sizes))
+    text = card.write(figures, clips, audio_dir, manifest, seed, threads)
+    (out / f"{ears.NAME}.md").write_text(text)
     progress(f"codebook_id {manifest['codebook_id']}, {figures['seconds']} s")
-    return figures
+    return figures | {"manifest": manifest}
 
 
-def draft_codes(tokenizer: ears.Ears, frames: Frames) -> dict[str, Tensor]:
-    """Codes [N] of every layer for frames already heard."""
-    out = {name: [] for name in (*ears.SEMANTIC, *ears.ACOUSTIC)}
-    for at in range(0, len(frames), 4096):
-        part = slice(at, at + 4096)
-        silent = frames.silent[part]
-        for layer in ears.SEMANTIC:
-            out[layer].append(tokenizer.books[layer](tokenizer.standard(layer, frames.vectors[layer][part]), silent))
-        for name, code in zip(
-            ears.ACOUSTIC, tokenizer.residual.encode(tokenizer.compress(frames.log_mel[part]), silent), strict=True
-        ):
-            out[name].append(code)
-    return {name: torch.cat(parts) for name, parts in out.items()}
+def at_other_levels(frames: Frames, seed: int) -> Frames:
+    """Every frame at a random other level, without those that are silent there: only level and log-mel differ."""
+    low, high = GAIN_DB
+    generator = torch.Generator().manual_seed(seed)
+    gain = low + (high - low) * torch.rand(len(frames), generator=generator)
+    descriptors = frames.descriptors.clone()
+    descriptors[:, COLUMN["level"]] += gain
+    keep = ~frames.silent & (descriptors[:, COLUMN["level"]] >= SILENCE_DBFS)
+    return replace(
+        frames,
+        silent=frames.silent[keep],
+        descriptors=descriptors[keep],
+        log_mel=frames.log_mel[keep] + gain[keep, None, None],
+        vectors={name: v[keep] for name, v in frames.vectors.items()},
+        clip=frames.clip[keep],
+    )
 
 
-def _fit_semantic(train_set: Frames, held: Frames, sizes: dict[str, int], seed: int, progress: Progress) -> dict[str, Tensor]:
-    tensors = {}
+def _fit_semantic(
+    frames: Frames, held: Frames, sizes: Mapping[str, int], seed: int, progress: Progress
+) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
     for number, layer in enumerate(ears.SEMANTIC):
-        x, y = train_set.vectors[layer][~train_set.silent], held.vectors[layer][~held.silent]
+        x, y = frames.vectors[layer][~frames.silent], held.vectors[layer][~held.silent]
         shift = x.double().mean(0).float()
         deviation = x.double().std(0).float()
         scale = torch.where(deviation > 1e-6, 1.0 / deviation.clamp(min=1e-6), torch.zeros_like(deviation))
-        if layer in WEIGHTS:
-            scale = scale * torch.tensor(WEIGHTS[layer])
-        width = rows.padded(x.shape[1])
-        x, y = (torch.nn.functional.pad((v - shift) * scale, (0, width - v.shape[1])) for v in (x, y))
-        found = fit.kmeans(x, y, sizes[layer] - 1, seed + 10 * number)
+        matrix = _scene_matrix((x - shift) * scale, scale) if layer == "S0" else _weighted(layer, scale)
+        found = fit.kmeans(
+            (x - shift) @ matrix[: len(shift)], (y - shift) @ matrix[: len(shift)], sizes[layer] - 1, seed + number
+        )
         progress(f"{layer}: held-out distortion {found.distortion:.3f}, starts {[round(t, 3) for t in found.tried]}")
-        codes = torch.cat([torch.zeros(1, width), found.centres])
-        tensors |= {f"{layer}.shift": shift, f"{layer}.scale": scale, f"{layer}.codes": codes}
+        codes = torch.cat([torch.zeros(1, matrix.shape[1]), found.centres])
+        tensors |= {f"{layer}.shift": shift, f"{layer}.matrix": matrix, f"{layer}.codes": codes}
     return tensors
 
 
-def _fit_acoustic(train_set: Frames, held: Frames, sizes: dict[str, int], seed: int, progress: Progress) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    x = train_set.log_mel[~train_set.silent].clamp(min=ears.MEL_FLOOR_DB)
-    low, high = GAIN_DB
-    gain = low + (high - low) * torch.rand(len(x), 1, 1, generator=generator)
-    mean, basis = _principal(x.flatten(1), ears.ACOUSTIC_WIDTH)
-    parts = [_components(x, mean, basis)]
+def _weighted(layer: str, scale: Tensor) -> Tensor:
+    """Diagonal of standardised and weighted dimensions, padded to a multiple of 16."""
+    width = rows.padded(len(scale))
+    out = torch.zeros(width, width)
+    out[: len(scale), : len(scale)] = torch.diag(scale * torch.tensor(WEIGHTS[layer]))
+    return out
+
+
+def _scene_matrix(standard: Tensor, scale: Tensor) -> Tensor:
+    """Standardise, then the leading principal components, half whitened: [224, 32]."""
+    _, basis = principal(standard, ears.SCENE_WIDTH)
+    variance = (standard @ basis).double().var(0)
+    return (scale[:, None] * basis * (variance ** (-WHITENING / 2)).float()).contiguous()
+
+
+def _fit_acoustic(
+    frames: Frames, louder: Frames, held: Frames, sizes: Mapping[str, int], seed: int, progress: Progress
+) -> dict[str, Tensor]:
+    floored = frames.log_mel[~frames.silent].clamp(min=ears.MEL_FLOOR_DB)
+    mean, basis = principal(floored.flatten(1), ears.ACOUSTIC_WIDTH)
+    x = torch.cat([_components(floored, mean, basis), _components(louder.log_mel, mean, basis)])
     y = _components(held.log_mel[~held.silent], mean, basis)
-    size = sizes["A0"]
-    fits = fit.residual(torch.cat(parts), y, len(ears.ACOUSTIC), size - 1, seed, progress)
-    codes = torch.zeros(len(fits), size, ears.ACOUSTIC_WIDTH)
+    fits = fit.residual(x, y, len(ears.ACOUSTIC), sizes["A0"] - 1, seed, progress)
+    codes = torch.zeros(len(fits), sizes["A0"], ears.ACOUSTIC_WIDTH)
     for layer, found in enumerate(fits):
         codes[layer, 1:] = found.centres
     # Code 0 of A0 decodes to silence; code 0 of the others adds nothing.
@@ -112,15 +145,15 @@ def _fit_acoustic(train_set: Frames, held: Frames, sizes: dict[str, int], seed: 
 
 
 def _components(log_mel: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
-    blocks = log_mel.split(8192)
+    blocks = torch.split(log_mel, 8192)
     return torch.cat([(b.clamp(min=ears.MEL_FLOOR_DB).flatten(1) - mean) @ basis for b in blocks])
 
 
-def _principal(x: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Mean [D] and the `width` leading eigenvectors [D, width] of the covariance; signs fixed by the largest entry."""
+def principal(x: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Mean [D] and `width` leading eigenvectors [D, width] of [N, D]'s covariance; the largest entry of each is > 0."""
     mean = x.double().mean(0)
     covariance = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64)
-    for block in x.split(8192):
+    for block in torch.split(x, 8192):
         centred = block.double() - mean
         covariance += centred.T @ centred
     vectors = torch.linalg.eigh(covariance / len(x)).eigenvectors.flip(1)[:, :width]
@@ -128,18 +161,15 @@ def _principal(x: Tensor, width: int) -> tuple[Tensor, Tensor]:
     return mean.float(), (vectors * largest.sign()).float().contiguous()
 
 
-def _empty_legend() -> dict[str, Any]:
-    return {"codes": {layer: {} for layer in ears.SEMANTIC}}
-
-
-def _legend(codes: dict[str, Tensor], frames: Frames, sizes: dict[str, int]) -> dict[str, Any]:
-    """Descriptors with units, and per layer and code: count, means in the order of the descriptors, phrase."""
+def _legend(heard: Mapping[str, Tensor], frames: Frames, louder: Frames, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Descriptors with units; per layer and code: count, means in the order of the descriptors, phrase (S layers)."""
     names = list(DESCRIPTORS)
+    table = torch.cat([frames.descriptors, louder.descriptors])
     layers: dict[str, Any] = {}
     for layer, size in sizes.items():
-        entries = glossary.measure(codes[layer], frames.descriptors, size, names, GATED)
+        codes = heard[layer]
         layers[layer] = {}
-        for code, entry in enumerate(entries):
+        for code, entry in enumerate(glossary.measure(codes, table[: len(codes)], size, names, GATED)):
             row: dict[str, Any] = {"count": entry.count, "means": [entry.means[name] for name in names]}
             if layer in ears.SEMANTIC:
                 row["phrase"] = glossary.SILENCE if code == 0 else glossary.phrase(layer, entry)

@@ -17,7 +17,7 @@ BATCH = 16
 
 @dataclass(slots=True)
 class Frames:
-    """Frames of many clips: silent [N], descriptors [N, 29], log-mel [N, 8, 128], vectors by layer [N, n], and each one's clip [N]."""
+    """Frames of many clips: silent [N], descriptors [N, 29], log-mel [N, 8, 128], by layer vectors [N, n]; clip [N]."""
 
     clips: list[Clip]
     silent: Tensor
@@ -31,7 +31,16 @@ class Frames:
 
 
 def hear(clips: list[Clip], progress: Callable[[str], None]) -> Frames:
-    """All whole frames of `clips`, clip by clip in the order given."""
+    """All whole frames of `clips`, clip by clip in the order given; on one thread, the steps are too small to share."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _hear(clips, progress)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _hear(clips: list[Clip], progress: Callable[[str], None]) -> Frames:
     front = FrontEnd()
     by_clip: dict[int, list[Heard]] = {}
     order = sorted(range(len(clips)), key=lambda i: (clips[i].path.stat().st_size, i))

@@ -19,9 +19,10 @@ AUDIO = (".wav", ".flac", ".ogg")
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A recording: `part` is fit or held, `kind` music, speech or environment; `label` and `fold` for the ESC-10 clips."""
+    """A recording: `part` is fit or held, `kind` music, speech or environment; ESC-10 also has label and fold."""
 
     path: Path
+    folder: str
     part: str
     kind: str
     label: str = ""
@@ -29,11 +30,15 @@ class Clip:
 
 
 def clips_of(audio_dir: Path) -> list[Clip]:
-    """Every recording below the known folders, in order of path; SourceError if there is none to fit or none held out."""
-    clips = [c for path in sorted(audio_dir.rglob("*")) if path.suffix in AUDIO and (c := _clip(path, audio_dir)) is not None]
+    """Every recording below the known folders, in order of path; SourceError if none is to fit or none held out."""
+    clips = [
+        c for path in sorted(audio_dir.rglob("*")) if path.suffix in AUDIO and (c := _clip(path, audio_dir)) is not None
+    ]
     for part in ("fit", "held"):
         if not any(c.part == part for c in clips):
-            raise SourceError(f"{audio_dir} holds no recording of the {part!r} part: see the folders in natd/models/ears.md")
+            raise SourceError(
+                f"{audio_dir} holds no recording of the {part!r} part: see the folders in natd/models/ears.md"
+            )
     return clips
 
 
@@ -51,13 +56,19 @@ def _clip(path: Path, audio_dir: Path) -> Clip | None:
     folder, *rest = path.relative_to(audio_dir).parts
     if folder == "esc10":
         fold = int(path.name[0])
-        return Clip(path, "held" if fold == 3 else "fit", "environment", rest[0], fold) if fold <= 3 else None
+        return Clip(path, folder, "held" if fold == 3 else "fit", "environment", rest[0], fold) if fold <= 3 else None
     if folder in ("sonic-pi", "drums"):
-        return Clip(path, "fit", "music")
+        return Clip(path, folder, "fit", "music")
     if folder == "recordings":
-        kind = "speech" if path.stem.startswith("speech") else "environment" if path.stem in ("robin", "humpback") else "music"
-        return Clip(path, "held" if path.stem in HELD_RECORDINGS else "fit", kind)
+        kind = (
+            "speech"
+            if path.stem.startswith("speech")
+            else "environment"
+            if path.stem in ("robin", "humpback")
+            else "music"
+        )
+        return Clip(path, folder, "held" if path.stem in HELD_RECORDINGS else "fit", kind)
     if folder in ("music", "sounds"):
         kind = "music" if folder == "music" else "speech" if path.name.startswith("speech") else "environment"
-        return Clip(path, {"train": "fit", "dev": "held"}[rest[0]], kind)
+        return Clip(path, folder, {"train": "fit", "dev": "held"}[rest[0]], kind)
     return None
