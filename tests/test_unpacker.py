@@ -164,3 +164,13 @@ def test_a_state_does_not_borrow_codes_from_before():
     decoded([HEAD, KEY], decoder)
     with pytest.raises(WireError, match="leaves out"):
         decoder.feed(State(5, 9, (3,)))
+
+
+def test_held_codes_are_not_carried_over_a_hole():
+    """The lost frame changed S0; the next one holds it."""
+    decoder = Decoder()
+    decoded([HEAD, KEY], decoder)
+    assert decoder.feed(Frame(2, 2, 160.0, (None,), (6, [1, 1]))) is None
+    assert (decoder.hole, decoder.skipped, decoder.started) == ((1, 1), 1, False)
+    full = decoder.feed(Frame(3, 3, 240.0, (4,), (6, [1, 1]), kf=True))
+    assert full is not None and full.codes == ((4,), (6,), (1, 1))
