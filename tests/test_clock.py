@@ -55,6 +55,12 @@ def test_bursts_do_not_bend_the_line():
     assert abs(estimator.ppm - 300) < 5
 
 
+def test_seconds_in_which_all_came_late_do_not_bend_the_line():
+    estimator = DriftEstimator(48000)
+    play(estimator, 300, 60, burst=lambda t: t + 0.5 if t > 56 else t)
+    assert abs(estimator.ppm - 300) < 5
+
+
 def test_a_loss_or_a_new_start_does_not_bend_the_line():
     estimator = DriftEstimator(48000)
     for i in range(6):

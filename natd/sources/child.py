@@ -15,6 +15,7 @@ from natd.errors import SourceError
 from natd.sources.names import DeviceInfo, Selector
 
 LIST_DEADLINE_S = 10.0
+KILL_S = 2.0
 _LINE_BYTES = 1 << 16
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,10 @@ class CaptureChild:
             assert pipe is not None
             pipe.close()
         self.ring.close()
-        await self._loop.run_in_executor(None, self._process.wait)
+        try:
+            await self._loop.run_in_executor(None, self._process.wait, KILL_S)
+        except subprocess.TimeoutExpired:
+            log.warning("capture process %d cannot be killed: it waits inside a driver", self.pid)
 
 
 def _settle(future: asyncio.Future[bool], value: bool) -> None:

@@ -54,6 +54,15 @@ def test_a_stall_that_is_caught_up_is_no_loss(length):
     assert run(60, stalls=[(20, length), (40, length)]) == []
 
 
+def test_a_stall_that_is_caught_up_slowly_is_no_loss():
+    """After 0.8 s of silence blocks flow, all of them late, but each less so."""
+    watch = LagWatch(48000)
+    for i in range(1, 3000):
+        t = i / 100
+        late = max(0.0, 0.8 - (t - 10) / 2) if t > 10 else 0.0
+        assert watch.feed(BLOCK, round((t + late) * 1e9)) == 0
+
+
 @pytest.mark.parametrize("ppm", [-300, 0, 300])
 def test_a_clock_that_is_off_loses_nothing(ppm):
     assert run(3600, ppm=ppm) == []
