@@ -244,7 +244,7 @@ class _Link:
         if self._control is not None and now > self._asked_at + REPLY_S:
             self._drop_control()
             self.follower.no_answer()
-        if self.follower.rejoin or now > self._heard + (SILENCE_S if not self.follower.ended else 4 * SILENCE_S):
+        if self.follower.rejoin or now > self._heard + self._patience_s:
             self._sub.close()
             self._join()
             self.follower.rejoined()
@@ -275,9 +275,13 @@ class _Link:
         self._control.close()
         self._control = None
 
+    @property
+    def _patience_s(self) -> float:
+        return 4 * SILENCE_S if self.follower.ended else SILENCE_S  # an ended stream does not beat
+
     def wait_s(self) -> float:
         """How long nothing needs to be done unless something comes."""
-        due = [self._heard + SILENCE_S] + ([self._asked_at + REPLY_S] if self._control is not None else [])
+        due = [self._heard + self._patience_s] + ([self._asked_at + REPLY_S] if self._control is not None else [])
         return max(0.0, min(due) - time.monotonic()) + 0.001
 
     def close(self) -> None:

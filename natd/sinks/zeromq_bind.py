@@ -53,7 +53,8 @@ def bind(
     except zmq.ZMQError as error:
         socket.close(linger=0)
         raise BindError(
-            f"cannot bind {endpoint}: {zmq.strerror(error.errno)}; stop the program that holds it, or choose another endpoint"
+            f"cannot bind {endpoint}: {zmq.strerror(error.errno or 0)}; "
+            "stop the program that holds it, or choose another endpoint"
         ) from error
     return socket
 

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 _LINES_A_MESSAGE, _BYTES_A_MESSAGE = 32, 16 * 1024  # what waits together travels together
+_TOGETHER_S = 0.005
 _REBIND_S = 5.0
 
 
@@ -76,6 +77,8 @@ class ZeromqThread:
             self._doorman.allow(curve)
         self._breaker = Breaker(limits.live_subscriptions, limits.joins_per_s)
         self._queue: deque[tuple[str, Event, bytes]] = deque()
+        self._unsent: dict[str, list[bytes]] = {}
+        self._sent_at: dict[str, float] = {}
         self._replies: deque[tuple[list[bytes], bytes]] = deque()
         self._wake_out, self._wake_in = os.pipe()
         self._awake = self._stopping = self._closed = self._rebind = False
@@ -140,7 +143,8 @@ class ZeromqThread:
         """Serve until `stop`, then until the queue is empty; `call` passes a request on to the event loop."""
         while not (self._stopping and not self._queue and not self._replies):
             unbound = self._xpub is None and self.publish_endpoint != OFF
-            ready = dict(self._poller.poll(0 if self._queue else 50 if unbound or self._rebind else 1000))
+            wait_ms = 0 if self._queue else 5 if self._unsent else 50 if unbound or self._rebind else 1000
+            ready = dict(self._poller.poll(wait_ms))
             if self._wake_out in ready:
                 os.read(self._wake_out, 4096)
             self._awake = False
@@ -154,6 +158,7 @@ class ZeromqThread:
                 self._serve_control(self._router, call)
             self._count_failures(ready)
             self._mend()
+        self._send_lines(0.0)
 
     def close(self) -> None:
         """Close every socket; what was sent goes out within 500 ms of the context's end."""
@@ -171,19 +176,30 @@ class ZeromqThread:
     # ---- publishing
 
     def _publish_queued(self) -> None:
-        stream, lines, size = "", list[bytes](), 0
         for _ in range(min(len(self._queue), self._limits.reads)):
             name, event, line = self._queue.popleft()
-            if lines and (name != stream or len(lines) == _LINES_A_MESSAGE or size + len(line) > _BYTES_A_MESSAGE):
-                self._send(f"{stream}/f/", lines)
-                lines, size = [], 0
             if name not in self._logs:
                 self._logs[name] = StreamLog(self._limits.replay_s, self._limits.replay_bytes)
             self._logs[name].append(event, line)
-            stream, size = name, size + len(line)
-            lines.append(line)
-        if lines:
-            self._send(f"{stream}/f/", lines)
+            self._unsent.setdefault(name, []).append(line)
+        self._send_lines(_TOGETHER_S)
+
+    def _send_lines(self, apart_s: float) -> None:
+        """Send what was logged, each stream's messages at least `apart_s` apart: a fast stream's lines travel together.
+
+        Pipes are bounded in messages, so this is what lets a healthy but busy subscriber of a fast stream keep up.
+        """
+        now = time.monotonic()
+        for stream in [s for s in self._unsent if now - self._sent_at.get(s, 0.0) >= apart_s]:
+            self._sent_at[stream] = now
+            part, size = list[bytes](), 0
+            for line in self._unsent.pop(stream):
+                if part and (len(part) == _LINES_A_MESSAGE or size + len(line) > _BYTES_A_MESSAGE):
+                    self._send(f"{stream}/f/", part)
+                    part, size = [], 0
+                part.append(line)
+                size += len(line)
+            self._send(f"{stream}/f/", part)
 
     def _send(self, topic: str, lines: list[bytes]) -> None:
         if self._xpub is None:
@@ -202,6 +218,7 @@ class ZeromqThread:
     # ---- joins
 
     def _serve_joins(self, xpub: Socket) -> None:
+        self._send_lines(0.0)  # a snapshot holds all that was logged, so all of it must be out
         for _ in range(self._limits.reads):
             try:
                 frame = xpub.recv(zmq.NOBLOCK, copy=False)

@@ -18,6 +18,7 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
+import natd_client
 from natd.endpoints import CurveServer
 from natd.sinks.control import ControlDesk
 from natd.sinks.replay import StreamLog
@@ -440,6 +441,15 @@ def test_a_mute_connection_is_left_for_a_new_one():
             mute.send_multipart([b"stage/f/", encode(header())])
             thread.join()
         mute.close()
+
+
+def test_after_the_end_it_waits_quietly():
+    story = simple(3)
+    with running_sink() as running, listen(running) as listener:
+        running.publish(story.header, *story.events)
+        while next(listener)["event"] != "end":
+            pass
+        assert natd_client.SILENCE_S < listener._link.wait_s() <= 4 * natd_client.SILENCE_S + 0.001
 
 
 def test_the_listener_never_beats():
