@@ -78,7 +78,7 @@ def _scene(m: Mapping[str, float]) -> str:
     low = float("-inf")
     pitched = m["salience"] >= 0.75
     source = "tone" if pitched else _step(m["flatness"], (low, "sound"), (-14.0, "noisy sound"), (-7.0, "noise"))
-    motion = _step(m["wavering"], (low, "steady"), (2.0, "uneven"), (5.0, "broken"), (9.0, "bursts of"))
+    motion = _step(m["wavering"], (low, "steady"), (3.0, "uneven"), (6.0, "broken"), (10.0, "bursts of"))
     extra = ""
     if m["onset_rate"] >= 2.0:
         extra = f", {m['onset_rate']:.0f} onsets/s"
