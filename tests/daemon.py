@@ -13,6 +13,8 @@ import threading
 import time
 from pathlib import Path
 
+from tests.schema import validate_line
+
 
 def free_ports(count: int) -> list[int]:
     """Ports nobody listens on now."""
@@ -44,6 +46,7 @@ class Daemon:
         )
         self._events: queue.Queue[dict | None] = queue.Queue()
         self.log: list[str] = []
+        self.faults: list[str] = []  # lines that break the schema
         self._logged = threading.Condition()
         self._readers = [threading.Thread(target=f, daemon=True) for f in (self._read_events, self._read_log)]
         for reader in self._readers:
@@ -54,6 +57,7 @@ class Daemon:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+        assert self.faults == []
         for reader in self._readers:
             reader.join(5)
         for pipe in (self.process.stdout, self.process.stderr, self.process.stdin):
@@ -104,7 +108,12 @@ class Daemon:
     def _read_events(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self._events.put(json.loads(line, parse_constant=_refuse))
+            received_ns = time.monotonic_ns()
+            try:
+                validate_line(line)
+            except AssertionError as error:
+                self.faults.append(str(error))
+            self._events.put({**json.loads(line), "received_ns": received_ns})
         self._events.put(None)
 
     def _read_log(self) -> None:
@@ -113,10 +122,6 @@ class Daemon:
             with self._logged:
                 self.log.append(line.decode())
                 self._logged.notify_all()
-
-
-def _refuse(name: str) -> float:
-    raise AssertionError(f"{name} in the output")
 
 
 def full_codes(events: list[dict]) -> list[list]:
