@@ -41,9 +41,8 @@ def print_devices() -> int:
 
 def command(device: DeviceInfo, devices: Sequence[DeviceInfo]) -> str:
     """The natd command that captures from `device`, by a name that survives replugging where it has one."""
+    # No --rate: ALSA devices call 44100 Hz their own where they run at 48000, and natd falls back to it by itself.
     words = ["natd", "--device", _selector(device, devices)]
-    if round(device.rate) != DeviceStream().rate:
-        words += ["--rate", str(round(device.rate))]
     if device.channels < DeviceStream().channels:
         words += ["--channels", str(device.channels)]
     return shlex.join(words)
@@ -61,7 +60,7 @@ def _selector(device: DeviceInfo, devices: Sequence[DeviceInfo]) -> str:
 
 def _candidates(device: DeviceInfo) -> Iterator[str]:
     """From the shortest name to the whole one."""
-    yield device.name.split(":")[0].split(" (")[0].strip()
+    yield device.name.split(": ")[0].split(" (")[0].strip()
     yield device.name.split(" (hw:")[0].strip()
     yield device.name
     yield f"{device.name}, {device.hostapi}"

@@ -16,8 +16,13 @@ def test_the_shortest_name_that_means_it_alone():
     assert command(USB, [USB, TWIN]) == "natd --device 'USB Audio CODEC: Audio (hw:1,0)'"
 
 
-def test_rate_and_channels_where_they_are_not_the_usual():
-    assert command(MONO, [USB, MONO]) == "natd --device Webcam --rate 44100 --channels 1"
+def test_channels_where_there_are_fewer_than_usual():
+    assert command(MONO, [USB, MONO]) == "natd --device Webcam --channels 1"
+
+
+def test_a_name_that_is_a_card_number_stays_whole():
+    card = DeviceInfo(0, "hw:1,0", "ALSA", 2, 48000.0)
+    assert command(card, [card, PULSE]) == "natd --device hw:1,0"
 
 
 def test_two_of_one_name_are_told_apart_by_index():
