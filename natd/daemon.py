@@ -37,6 +37,11 @@ from natd.stream import Stream
 
 log = logging.getLogger(__name__)
 MIB = 1 << 20
+STOP_S = 5.0  # from a stop to the end of the last stream
+
+
+class StoppedLate(NatdError):
+    """A stream had to be cut off; its last frames and its `end` may be missing."""
 
 
 def run(config: Config, load: Callable[[], Config]) -> int:
@@ -168,8 +173,10 @@ class Daemon:
                 for task in [task for task in self._tasks if task.done()]:
                     self._ended(task)
         finally:
-            for task in (watchdog, broken, *self._tasks):
+            left = (watchdog, broken, *self._tasks)
+            for task in left:
                 task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         name = self._tasks.pop(task)
@@ -177,7 +184,7 @@ class Daemon:
             self._watchdog.remove(name)
             self._metrics.forget(name)
             del self._streams[name]
-        error = task.exception()
+        error = StoppedLate(f"did not end within {STOP_S:g} s") if task.cancelled() else task.exception()
         if error is not None:
             code = error.exit_code if isinstance(error, NatdError) else NatdError.exit_code
             self._exit = self._exit or code
@@ -199,8 +206,14 @@ class Daemon:
     def _stop(self) -> None:
         self._stopping = True
         self._notifier.stopping()
+        asyncio.get_running_loop().call_later(STOP_S, self._give_up)
         for stream in self._streams.values():
             stream.stop()
+
+    def _give_up(self) -> None:
+        """A stream that still waits, say for a disk that hangs, is cut off: the daemon ends in any case."""
+        for task in self._tasks:
+            task.cancel()
 
     def _reload(self) -> None:
         """Take the new config, or keep the old one whole and say why."""
@@ -225,9 +238,7 @@ class Daemon:
         for section in [name for name in fixed if getattr(old, name) != getattr(new, name)]:
             log.warning("[%s] changed: it takes effect at the next start", section)
         if new.has_ingest and self._ingest is None:
-            raise ConfigError(
-                "the ingest socket, which zeromq: needs, is bound at the start only; restart natd"
-            )
+            raise ConfigError("the ingest socket, which zeromq: needs, is bound at the start only; restart natd")
         self._logs.set_level(new.log.level)
         before, after = ({s.name: s for s in config.stream} for config in (old, new))
         kept = {name: getattr(old, name) for name in fixed}

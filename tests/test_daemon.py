@@ -1,6 +1,7 @@
 """The daemon as a process: the streams it publishes, signals, reload, exit statuses, what systemd hears."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -80,6 +81,22 @@ def test_a_reader_that_goes_ends_the_daemon_cleanly():
         natd.stdout.close()
         assert natd.wait(30) == 0
         assert b"Traceback" not in natd.stderr.read()
+
+
+def test_an_output_that_hangs_does_not_keep_the_daemon_from_ending(tmp_path):
+    fifo = tmp_path / "stuck"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)  # and never read
+    config = tmp_path / "fast.toml"
+    config.write_text('[[stream]]\nsource = "demo:"\npaced = false\n')
+    with open(fifo, "wb") as stuck:
+        command = Daemon("--config", str(config)).command
+        with subprocess.Popen(command, stdout=stuck, stderr=subprocess.PIPE) as natd:
+            while b"by ears" not in natd.stderr.readline():
+                assert natd.poll() is None
+            natd.send_signal(signal.SIGTERM)
+            assert natd.wait(60) in (0, 70)
+    os.close(reader)
 
 
 @pytest.mark.parametrize(
