@@ -402,7 +402,7 @@ def test_a_killed_daemon_is_heard_again_with_its_new_epoch_from_the_first_event(
 
 
 def test_a_stopped_listener_catches_up_without_a_hole():
-    head = header(frame_samples=240)  # 10 ms: 5000 frames fit into the minute that can be replayed
+    head = header(frame_samples=48)  # 2 ms: 15 000 frames fit into the minute that can be replayed
     with running_sink() as running:
         running.publish(head)
         argv = [sys.executable, str(ROOT / "clients" / "natd_client.py"), running.sink.publish_endpoint, "stage"]
@@ -413,18 +413,18 @@ def test_a_stopped_listener_catches_up_without_a_hole():
             try:
                 heard = [json.loads(child.stdout.readline()) for _ in range(2)]
                 os.kill(child.pid, signal.SIGSTOP)
-                for at in range(0, 5000, 100):
+                for at in range(0, 15_000, 100):
                     running.publish(*map(frame, range(at, at + 100)))
                     until(lambda: not running.sink._io._queue)
                 os.kill(child.pid, signal.SIGCONT)
                 # Its buffers overflowed, so some of these are lost on the way; silence makes it join anew.
-                while heard[-1].get("seq") != 4999:
+                while heard[-1].get("seq") != 14_999:
                     heard.append(json.loads(child.stdout.readline()))
             finally:
                 guard.cancel()
                 child.kill()
         assert running.sink.counters["replayed_events"] > 0
-    assert tiles(heard, [encode(head), *map(encode, map(frame, range(5000)))]) == 4999
+    assert tiles(heard, [encode(head), *map(encode, map(frame, range(15_000)))]) == 14_999
     assert not [e for e in heard if e["event"] == "lost"]
 
 

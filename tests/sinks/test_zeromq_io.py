@@ -78,10 +78,10 @@ def test_a_stopped_subscriber_costs_a_healthy_one_nothing(running, context):
         healthy = subscriber(context, running.sink.publish_endpoint)
         lines_of(healthy, 2)
         got = []
-        while len(got) < 6000:  # no faster than the healthy one reads, so that only the stopped one is slow
+        while len(got) < 15_000:  # no faster than the healthy one reads, so that only the stopped one is slow
             running.publish(*(frame(seq) for seq in range(len(got), len(got) + 50)))
             got += [line for _, line in lines_of(healthy, 50)]
-        assert got == [encode(frame(seq)) for seq in range(6000)]
+        assert got == [encode(frame(seq)) for seq in range(15_000)]
         assert running.sink.counters["slow_episodes"] >= 1
         assert running.sink.counters["publish_dropped"] == 0
         os.kill(stopped.pid, signal.SIGCONT)
