@@ -88,7 +88,7 @@ class Ingest:
             source.end()
 
     async def _close(self) -> None:
-        with suppress(zmq.Again):  # the thread has ended by itself
+        with suppress(zmq.ZMQError):  # the thread has ended by itself, or the context was taken away
             self._stopper.send(b"", zmq.NOBLOCK)
         await asyncio.to_thread(self._thread.join)
         self._stopper.close(linger=0)
