@@ -48,6 +48,7 @@ async def all_heard(subscribers: list[Subscriber], epochs: int, tasks: list[asyn
 async def kill_and_listen(natd: Daemon) -> tuple[list[Subscriber], list[list[float]]]:
     subscribers = [Subscriber() for _ in range(SUBSCRIBERS)]
     took: list[list[float]] = []
+    killed = 0
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(s.listen(natd)) for s in subscribers]
         for kill in range(KILLS + 1):
