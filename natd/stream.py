@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from natd import wire
-from natd.audio.chunks import Block, End, FormatChunk, FrameAssembler, FrameChunk, GapChunk
+from natd.audio.chunks import Block, End, Format, FormatChunk, FrameAssembler, FrameChunk, GapChunk
 from natd.backlog import Backlog, Item
 from natd.clock import Clock, SystemClock
 from natd.engine import Engine
@@ -182,9 +182,9 @@ class Stream:
                 case GapChunk() as gap:
                     self._gap(gap)
                     fresh = True
-                case FormatChunk():
+                case FormatChunk(form):
                     self._announce(self._clock.mono_ns())
-                    self._publish_all(self._packer.format(self._input()))
+                    self._publish_all(self._packer.format(self._input(form)))
                     fresh = True
                 case End(reason):
                     self._announce(self._clock.mono_ns())
@@ -195,14 +195,15 @@ class Stream:
         encoded = await self._engine.encode(slot, chunk.samples, fresh)
         self._announce(chunk.captured_ns)
         now = self._clock.mono_ns()
-        for event in self._packer.frame(chunk.fi, encoded.codes, (now - chunk.captured_ns) / 1e6):
-            self._publish(event)
+        lat_ms = (now - chunk.captured_ns) / 1e6 if self._source.timed else None
+        self._publish_all(self._packer.frame(chunk.fi, encoded.codes, lat_ms))
         published = self._clock.mono_ns()
         record = self._metrics.record
-        record(self.name, "resample", chunk.resampled_ns - chunk.captured_ns)
+        if self._source.timed:
+            record(self.name, "resample", chunk.resampled_ns - chunk.captured_ns)
+            record(self.name, "end_to_end", published - chunk.captured_ns)
         record(self.name, "encode", encoded.done_ns - chunk.resampled_ns)
         record(self.name, "publish", published - encoded.done_ns)
-        record(self.name, "end_to_end", published - chunk.captured_ns)
         self.vitals.encoded(encoded.busy_ns)
         self.counters["frames"] += 1
         if not self._source.live:
@@ -236,15 +237,14 @@ class Stream:
                 tokenizer=spec.info,
                 sr=spec.sr,
                 frame_samples=spec.frame_samples,
-                input=self._input(),
+                input=self._input(self._assembler.format),
                 clock=wire.ClockInfo(t0_unix_ns=unix, t0_mono_ns=t0),
                 layers=self._layers,
                 keyframe_interval_s=self.settings.keyframe_interval_s,
             )
         )
 
-    def _input(self) -> wire.InputInfo:
-        form = self._source.format
+    def _input(self, form: Format) -> wire.InputInfo:
         part = self._assembler
         return wire.InputInfo(
             self._source.kind, self._source.name, form.rate, form.channels, part.resampler, round(part.delay_ms, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,15 +38,14 @@ def save(
     """Write NAME.safetensors, NAME.glossary.json and NAME.json (the manifest, last); returns the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     weights, words = folder / f"{name}.safetensors", folder / f"{name}.glossary.json"
-    safetensors.torch.save_file({k: tensors[k].contiguous() for k in sorted(tensors)}, weights)
-    weights.chmod(0o644)  # safetensors makes it private
-    words.write_text(json.dumps(legend, separators=(",", ":"), allow_nan=False) + "\n")
+    _replace(weights, safetensors.torch.save({k: tensors[k].contiguous() for k in sorted(tensors)}))
+    _replace(words, (json.dumps(legend, separators=(",", ":"), allow_nan=False) + "\n").encode())
     manifest = {
         "codebook_id": codebook_id(settings, tensors),
         "settings": dict(settings),
         "files": {p.name: {"bytes": p.stat().st_size, "sha256": file_sha256(p)} for p in (weights, words)},
     }
-    (folder / f"{name}.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    _replace(folder / f"{name}.json", (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
     return manifest
 
 
@@ -56,12 +56,12 @@ def load(folder: Path, name: str, settings: Mapping[str, Any]) -> tuple[dict[str
         raise ModelError(
             f"{folder / name}.json was fitted for other encoder settings: fit again with `nat train ears-0`"
         )
-    for file, recorded in manifest["files"].items():
-        _verify(folder / file, recorded)
+    found_files = {file: _verified(folder / file, recorded) for file, recorded in manifest["files"].items()}
     try:
-        tensors = safetensors.torch.load_file(folder / f"{name}.safetensors")
-        legend = json.loads((folder / f"{name}.glossary.json").read_text())
-    except (SafetensorError, ValueError) as error:
+        # From the bytes that were verified; a mapped file could change under a running daemon.
+        tensors = safetensors.torch.load(found_files[f"{name}.safetensors"])
+        legend = json.loads(found_files[f"{name}.glossary.json"])
+    except (SafetensorError, ValueError, KeyError) as error:
         raise ModelError(f"weights of {name!r} in {folder} cannot be read: {error}") from error
     found = codebook_id(settings, tensors)
     if found != manifest["codebook_id"]:
@@ -80,15 +80,25 @@ def _manifest(path: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _verify(path: Path, recorded: Mapping[str, Any]) -> None:
+def _replace(path: Path, data: bytes) -> None:
+    """Write a whole file or none."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_bytes(data)
+    fresh.replace(path)
+
+
+def _verified(path: Path, recorded: Mapping[str, Any]) -> bytes:
+    """The bytes of a file, if they are the recorded ones."""
     try:
         size = path.stat().st_size
-        digest = file_sha256(path)
+        data = path.read_bytes() if size == recorded["bytes"] else b""
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
     if size != recorded["bytes"]:
         raise ModelError(f"{path} has {size} bytes, {recorded['bytes']} were recorded: it is truncated or another file")
+    digest = hashlib.sha256(data).hexdigest()
     if digest != recorded["sha256"]:
         raise ModelError(
             f"{path} has sha256 {digest[:12]}…, {recorded['sha256'][:12]}… was recorded: it is damaged or changed"
         )
+    return data

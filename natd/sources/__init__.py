@@ -29,6 +29,10 @@ class Source(Protocol):
         """Whether audio is lost when nobody reads."""
 
     @property
+    def timed(self) -> bool:
+        """Whether samples come when they would be heard, so that a time since their capture means something."""
+
+    @property
     def counters(self) -> Mapping[str, int]:
         """What was lost, refused and repeated so far."""
 

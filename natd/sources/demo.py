@@ -43,7 +43,7 @@ class DemoSource:
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.name = f"demo:{seed}"
-        self.live = paced
+        self.live = self.timed = paced
         self.counters = {"overruns": 0, "overrun_samples": 0}
         self.demo = Demo(seed)
         self._end = None if seconds is None else round(seconds * FORMAT.rate)

@@ -59,6 +59,7 @@ class DeviceSource:
 
     kind = "device"
     live = True
+    timed = True
 
     def __init__(self, selector: Selector, rate: int, channels: int, block_ms: float = 10.0) -> None:
         self.name = "default" if selector is None else str(selector)

@@ -52,6 +52,7 @@ class FileSource:
     ) -> None:
         self.name = os.fspath(path)
         self.counters = {"file_loops": 0}
+        self.timed = paced
         self._path, self._paced, self._loop, self._block_ms = Path(path), paced, loop, block_ms
         self._clock, self._sleep = clock or SystemClock(), sleep
         self._file: soundfile.SoundFile | None = None

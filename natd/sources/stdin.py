@@ -38,6 +38,7 @@ class StdinSource:
     kind = "stdin"
     name = "-"
     live = False
+    timed = False
     drift_ppm: float | None = None
 
     def __init__(

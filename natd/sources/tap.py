@@ -26,7 +26,7 @@ class Tap:
 
     def __init__(self, source: Source, path: Path) -> None:
         self._source, self._path = source, path
-        self.kind, self.name, self.live = source.kind, source.name, source.live
+        self.kind, self.name, self.live, self.timed = source.kind, source.name, source.live, source.timed
         self.counters: Mapping[str, int] = source.counters
         self.files: list[Path] = []
         self._closing = ExitStack()

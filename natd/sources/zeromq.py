@@ -206,6 +206,7 @@ class ZeromqSource:
 
     kind = "zeromq"
     live = True
+    timed = True
     drift_ppm: float | None = None
 
     def __init__(self, ingest: Ingest, stream: str, format: Format, clock: Clock) -> None:

@@ -14,6 +14,8 @@ from natd.codec.mel import SR
 from natd.errors import SourceError
 
 HELD_RECORDINGS = ("hungarian_dance_strings", "karissa_hobbs_song", "solo_trumpet_F_90bpm", "speech_5703", "robin")
+# ESC-10 clips whose sources are under CC Sampling Plus, which does not cover weights shipped for any use.
+UNCLEAR_LICENCE = ("1-40730-A", "2-96460-A")
 AUDIO = (".wav", ".flac", ".ogg")
 
 
@@ -54,6 +56,8 @@ def samples_of(path: Path) -> NDArray[np.float32]:
 
 def _clip(path: Path, audio_dir: Path) -> Clip | None:
     folder, *rest = path.relative_to(audio_dir).parts
+    if path.stem in UNCLEAR_LICENCE:
+        return None
     if folder == "esc10":
         fold = int(path.name[0])
         return Clip(path, folder, "held" if fold == 3 else "fit", "environment", rest[0], fold) if fold <= 3 else None

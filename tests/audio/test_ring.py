@@ -69,8 +69,8 @@ def follow(ring, child, count, slow=False):
 
 def finish(child):
     child.stdin.close()
+    assert child.wait(10) == 0  # before its output is closed: it may still be saying its last word
     child.stdout.close()
-    assert child.wait(10) == 0
 
 
 @pytest.mark.parametrize(("channels", "block"), [(1, 1), (2, 480), (8, 4800)])
