@@ -14,7 +14,7 @@ from natd.sources.tap import Tap
 class Listed:
     """A source that delivers a list."""
 
-    kind, name, live, state, drift_ppm = "list", "list", False, "live", None
+    kind, name, live, timed, state, drift_ppm = "list", "list", False, False, "live", None
 
     def __init__(self, events):
         self.format, self.counters, self._events = Format(48000, 2), {}, events
