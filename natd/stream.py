@@ -16,7 +16,6 @@ from natd.audio.chunks import Block, End, Format, FormatChunk, FrameAssembler, F
 from natd.backlog import Backlog, Item
 from natd.clock import Clock, SystemClock
 from natd.engine import Engine
-from natd.errors import NatdError
 from natd.metrics import Metrics
 from natd.packer import Packer
 from natd.settings import StatsSettings, StreamSettings
@@ -53,7 +52,8 @@ class Stream:
         glossary = engine.tokenizer.glossary
         self._packer = Packer(self._layers, spec.sr, spec.frame_samples, settings.keyframe_interval_s, glossary)
         self._backlog = Backlog(backlog_s, source.live, self._frame_ms, self._clock)
-        self._limit = None if settings.seconds is None else math.floor(settings.seconds * 1000 / self._frame_ms)
+        # A hair more than the quotient: 16.08 s of 80 ms frames are 201 of them, whatever floating point says.
+        self._limit = None if settings.seconds is None else math.floor(settings.seconds * 1000 / self._frame_ms + 1e-6)
         self._pending: deque[Item] = deque()
         self._task: asyncio.Task[None] | None = None
         self._intake_task: asyncio.Task[None] | None = None
@@ -68,6 +68,8 @@ class Stream:
 
     async def run(self) -> None:
         """Encode until the source ends or `stop`; an error becomes an `error` and an `end` event and is raised."""
+        if self._drain_by_ns is not None:
+            return  # stopped while it waited for its turn
         self._task = asyncio.current_task()
         try:
             async with self._source:
@@ -77,11 +79,16 @@ class Stream:
                 raise  # else stopped before the source had opened: there is nothing to end
 
     async def _run_open(self) -> None:
+        mix = self.settings.mix  # counted from 1 in the config, from 0 in arrays
+        picked = mix if isinstance(mix, str) else tuple(channel - 1 for channel in mix)
+        spec = self._engine.spec
+        self._assembler = FrameAssembler(self._source.format, spec.sr, spec.frame_samples, picked)
+        self.vitals.assembler = self._assembler
         slot = self._engine.open()
         try:
             async with self._watched():
                 await self._encode(slot)
-        except* NatdError as group:
+        except* Exception as group:  # whatever it is, readers are told that nothing more will come
             error = _first(group)
             self._announce(self._clock.mono_ns())
             self._publish(wire.ErrorEvent(type(error).__name__, str(error)))
@@ -97,7 +104,8 @@ class Stream:
         self._drain_by_ns = self._clock.mono_ns() + round(DRAIN_S * 1e9)
         self.vitals.draining = True
         if self._intake_task is not None:
-            self._intake_task.cancel()
+            # Not at once: a task that is cancelled before its first step would not hand over the end.
+            asyncio.get_running_loop().call_soon(self._intake_task.cancel)
         elif self._task is not None:
             self._task.cancel()
 
@@ -110,10 +118,6 @@ class Stream:
     @asynccontextmanager
     async def _watched(self) -> AsyncIterator[None]:
         """Intake and heartbeat run beside the body; the heartbeat ends with it."""
-        spec, form = self._engine.spec, self._source.format
-        mix = self.settings.mix  # counted from 1 in the config, from 0 in arrays
-        picked = mix if isinstance(mix, str) else tuple(channel - 1 for channel in mix)
-        self._assembler = self.vitals.assembler = FrameAssembler(form, spec.sr, spec.frame_samples, picked)
         labels = {"stream": self.name}
         self._metrics.watch(labels, lambda: self._source.counters)
         for counters in (self.counters, self._assembler.counters, self._backlog.counters):
@@ -121,17 +125,16 @@ class Stream:
         async with asyncio.TaskGroup() as group:
             self._intake_task = group.create_task(self._intake(), name=f"intake:{self.name}")
             beat = group.create_task(self._beat(), name=f"heartbeat:{self.name}")
-            if self._drain_by_ns is not None:
-                self._intake_task.cancel()
             yield
             beat.cancel()
 
     async def _intake(self) -> None:
         try:
             async for event in self._source:
+                chunks = self._assembler.feed(event)
                 if isinstance(event, Block) and self._t0_mono_ns is None:
-                    self._t0_mono_ns = event.mono_ns - len(event.samples) * 1_000_000_000 // self._source.format.rate
-                if await self._feed(self._limited(self._assembler.feed(event))):
+                    self._t0_mono_ns = event.mono_ns - self._assembler.elapsed_ns
+                if await self._feed(self._limited(chunks)):
                     return
         except asyncio.CancelledError:
             if self._drain_by_ns is None:
@@ -160,7 +163,8 @@ class Stream:
                 return [*kept, End("eof")]
             if isinstance(item, GapChunk) and item.fi + item.frames >= self._limit:
                 if item.fi < self._limit:
-                    kept.append(replace(item, frames=self._limit - item.fi))
+                    frames = self._limit - item.fi
+                    kept.append(replace(item, frames=frames, lost_ms=min(item.lost_ms, frames * self._frame_ms)))
                 return [*kept, End("eof")]
             kept.append(item)
             if isinstance(item, FrameChunk) and item.fi + 1 == self._limit:
@@ -282,7 +286,7 @@ def new_epoch(unix_ns: int) -> str:
     return f"{unix_ns // 1_000_000:012x}{secrets.token_hex(8)}"
 
 
-def _first(group: BaseExceptionGroup[NatdError]) -> NatdError:
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
     """The first error of a group, however deep."""
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -154,6 +154,11 @@ class FrameAssembler:
         return self._meter.level
 
     @property
+    def elapsed_ns(self) -> int:
+        """Sample time from the start to the next sample expected, losses included, ns."""
+        return int(self._position(self._expected) * 1_000_000_000 / self.sr)
+
+    @property
     def delay_ms(self) -> float:
         """How much input after the end of a frame the resampler needs, ms."""
         return self._resampler.delay_ms

@@ -14,7 +14,8 @@ def pick(mix: str | tuple[int, ...], count: int) -> tuple[int, ...]:
     """The channels to average; SourceError if there are not so many."""
     picked = tuple(range(count)) if isinstance(mix, str) else mix
     if not picked or min(picked) < 0 or max(picked) >= count:
-        raise SourceError(f"channels {list(picked)} are asked for, but the source has {count} (0 to {count - 1})")
+        wanted = ", ".join(str(channel + 1) for channel in picked)
+        raise SourceError(f"the mix asks for channel {wanted}, but the source has {count}")
     return picked
 
 

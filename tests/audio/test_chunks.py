@@ -288,7 +288,7 @@ def test_mix():
     np.testing.assert_array_equal(picked, x[:, 2])
     both = frames(run([block(0, x, SR), End("eof")], SR, 3, mix=(0, 2)))[0].samples
     np.testing.assert_allclose(both, (x[:, 0] + x[:, 2]) / 2, atol=1e-7)
-    with pytest.raises(SourceError, match=r"channels \[3\] are asked for, but the source has 3"):
+    with pytest.raises(SourceError, match=r"channel 4, but the source has 3"):
         FrameAssembler(Format(SR, 3), SR, F, mix=(3,))
 
 

@@ -1,0 +1,146 @@
+"""One stream by scripted sources: where it ends, what it says of an error, and when its time begins."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from natd import codec
+from natd.audio.chunks import Block, End, Format, Loss
+from natd.engine import Engine
+from natd.errors import SourceError
+from natd.metrics import Metrics
+from natd.settings import StatsSettings, StreamSettings
+from natd.stream import Stream
+from natd.wire import ErrorEvent, Event, Frame, Gap, Header, StreamEnd
+from tests.test_engine import FRAME
+
+RATE = 100  # that of the tokenizer: a frame is 80 ms
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    monkeypatch.setitem(codec.BUILTIN, "sum", "tests.test_engine:SumTokenizer")
+
+
+class Script:
+    """A source that delivers what it was given; an exception among it is raised."""
+
+    kind, name, live, timed, state = "script", "script", False, True, "live"
+    drift_ppm = None
+
+    def __init__(self, *steps: object, channels: int = 1) -> None:
+        self.format = Format(RATE, channels)
+        self.counters: dict[str, int] = {}
+        self.entered = False
+        self.opened = None  # called as soon as the loop can, once the source is open
+        self._steps = steps
+
+    async def __aenter__(self):
+        self.entered = True
+        if self.opened is not None:
+            asyncio.get_running_loop().call_soon(self.opened)
+        return self
+
+    async def __aexit__(self, *_):
+        return None
+
+    async def __aiter__(self):
+        for step in self._steps:
+            if isinstance(step, Exception):
+                raise step
+            yield step
+
+
+class Kept:
+    """A sink that keeps the events."""
+
+    def __init__(self) -> None:
+        self.counters: dict[str, int] = {}
+        self.events: list[Event] = []
+
+    def publish(self, stream: str, event: Event, line: bytes) -> None:
+        self.events.append(event)
+
+    async def drain(self) -> None:
+        return None
+
+    def of(self, *kinds: type) -> list:
+        return [event for event in self.events if isinstance(event, kinds)]
+
+
+def block(first: int, count: int, mono_ns: int = 0) -> Block:
+    return Block(first, np.zeros((count, 1), np.float32), mono_ns)
+
+
+def run(source: Script, stop: str = "", **settings: object) -> Kept:
+    """What the stream publishes, and as `error` what it raises; `stop` it `before` it runs or `once open`."""
+    kept = Kept()
+
+    async def scenario() -> None:
+        async with Engine("sum") as engine:
+            stream = Stream(StreamSettings(**settings), source, engine, [kept], Metrics(), StatsSettings())
+            if stop == "before":
+                stream.stop()
+            elif stop == "once open":
+                source.opened = stream.stop
+            try:
+                async with asyncio.timeout(10):
+                    await stream.run()
+            except Exception as error:
+                kept.error = error
+
+    kept.error = None
+    asyncio.run(scenario())
+    return kept
+
+
+@pytest.mark.parametrize("frames", [25, 201, 203, 402])
+def test_the_limit_in_seconds_is_exact(frames):
+    kept = run(Script(block(0, 500 * FRAME), End("eof")), seconds=frames * 80 / 1000)
+    assert [e.fi for e in kept.of(Frame)] == list(range(frames))
+    assert [(e.reason, e.frames) for e in kept.of(StreamEnd)] == [("eof", frames)]
+
+
+def test_a_gap_across_the_limit_is_cut_with_its_length():
+    script = Script(block(0, 2 * FRAME), Loss(2 * FRAME, 10 * FRAME, "overrun"), block(12 * FRAME, FRAME), End("eof"))
+    kept = run(script, seconds=0.32)
+    assert [(e.fi, e.frames, e.lost_ms) for e in kept.of(Gap)] == [(2, 2, 160.0)]
+    assert kept.events[-1].frames + kept.events[-1].gaps == 4
+
+
+def test_a_channel_that_the_source_has_not_is_named():
+    kept = run(Script(End("eof"), channels=2), mix=(3,))
+    assert isinstance(kept.error, SourceError)
+    assert "channel 3, but the source has 2" in str(kept.error)
+
+
+@pytest.mark.parametrize("error", [SourceError("the cable is out"), OSError("nobody thought of this")])
+def test_an_error_of_any_kind_is_told_and_ends_the_stream(error):
+    kept = run(Script(block(0, 3 * FRAME), error))
+    assert kept.error is error
+    told, end = kept.events[-2:]
+    assert isinstance(told, ErrorEvent)
+    assert (told.code, told.message) == (type(error).__name__, str(error))
+    assert isinstance(end, StreamEnd)
+    assert end.reason == "error"
+
+
+def test_a_stream_stopped_before_its_turn_opens_nothing():
+    script = Script(End("eof"))
+    kept = run(script, stop="before")
+    assert (kept.events, kept.error) == ([], None)
+    assert not script.entered
+
+
+def test_a_stream_stopped_before_its_intake_has_begun_ends():
+    kept = run(Script(block(0, FRAME), End("eof")), stop="once open")
+    assert kept.error is None
+    assert [type(e) for e in kept.events][0] is Header
+    assert kept.events[-1].reason in ("shutdown", "eof")
+
+
+def test_time_zero_is_that_of_the_first_sample_even_if_it_was_lost():
+    kept = run(Script(Loss(0, 50, "overrun"), block(50, 150, mono_ns=7_000_000_000), End("eof")))
+    [header] = kept.of(Header)
+    assert header.clock.t0_mono_ns == 5_000_000_000
