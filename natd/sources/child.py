@@ -146,6 +146,7 @@ def _spawn(request: dict[str, Any], status: int, fds: tuple[int, ...], stderr: i
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             env=os.environ | {"JACK_NO_START_SERVER": "1"},  # listing devices must not start a server
+            process_group=0,  # an interrupt typed at the terminal is for natd, which stops this process in its turn
         )
     finally:
         os.close(status)

@@ -98,6 +98,9 @@ class DeviceSource:
                 await child.changed.wait()
         except TimeoutError:
             log.warning("capture of %s: opening hangs", self.name)
+        except asyncio.CancelledError:
+            await self._drop()
+            raise
         if child.error in _FATAL:
             await self._drop()
             raise SourceError(child.message["message"])

@@ -308,6 +308,29 @@ def test_nothing_is_left_open_or_running(card):
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
+def test_an_opening_that_is_cancelled_leaves_no_process(card):
+    async def scenario():
+        card.be(open="hangs")
+        source = DeviceSource("hw:1", 48000, 2)
+        opening = asyncio.create_task(source.__aenter__())
+        await asyncio.sleep(0)  # it has started the process and waits for its word
+        pid = source.child_pid
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert not alive(pid)
+
+    run(scenario)
+
+
+def test_an_interrupt_from_the_terminal_is_for_the_parent_alone(card):
+    async def scenario():
+        async with DeviceSource("hw:1", 48000, 2) as source:
+            assert os.getpgid(source.child_pid) != os.getpgid(0)
+
+    run(scenario)
+
+
 PARENT = """
 import asyncio
 from natd.sources import device
