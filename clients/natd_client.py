@@ -241,14 +241,6 @@ class _Link:
     def pump(self) -> bool:
         """Send what is wanted, take what has come, mind the deadlines; whether anything came."""
         now, moved = time.monotonic(), False
-        if self._control is not None and now > self._asked_at + REPLY_S:
-            self._drop_control()
-            self.follower.no_answer()
-        if self.follower.rejoin or now > self._heard + self._patience_s:
-            self._sub.close()
-            self._join()
-            self.follower.rejoined()
-        self._ask(now)
         if self._control is not None:
             with contextlib.suppress(zmq.Again):
                 body = self._control.recv(zmq.NOBLOCK)
@@ -260,6 +252,15 @@ class _Link:
                 message = self._sub.recv_multipart(zmq.NOBLOCK)
                 self._heard, moved = now, True
                 self.follower.published(message[-1], time.monotonic_ns())
+        # Only now: what came while our owner was busy elsewhere is neither silence nor an answer that did not come.
+        if self._control is not None and now > self._asked_at + REPLY_S:
+            self._drop_control()
+            self.follower.no_answer()
+        if self.follower.rejoin or now > self._heard + self._patience_s:
+            self._sub.close()
+            self._join()
+            self.follower.rejoined()
+        self._ask(now)
         return moved
 
     def _ask(self, now: float) -> None:

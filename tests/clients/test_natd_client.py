@@ -443,6 +443,20 @@ def test_a_mute_connection_is_left_for_a_new_one():
         mute.close()
 
 
+def test_a_reader_that_was_away_finds_what_came_meanwhile():
+    story = simple(20, ended=False)
+    with running_sink() as running:
+        running.publish(story.header, *story.events[:5])
+        with Listener(running.sink.publish_endpoint, "stage", timeout=10) as listener:
+            assert [next(listener)["event"] for _ in range(2)] == ["header", "state"]
+            running.publish(*story.events[5:])
+            assert listener._link._sub.poll(5000)
+            listener._link._heard -= 60  # its owner was busy for a minute
+            heard = [next(listener) for _ in story.events[5:]]
+        assert running.sink.counters["joins"] == 1
+    assert heard == [json.loads(line) for line in story.lines[6:]]
+
+
 def test_after_the_end_it_waits_quietly():
     story = simple(3)
     with running_sink() as running, listen(running) as listener:
