@@ -21,7 +21,7 @@ ORDER = [
     "errors clock wire endpoints procfs",
     "config config_faults settings packer unpacker tiling metrics audio logs notify",
     "codec codebooks sources sinks",
-    "engine training llm backlog vitals",
+    "engine training evaluation llm backlog vitals",
     "stream",
     "offline daemon",
     "cli __main__",
@@ -29,7 +29,7 @@ ORDER = [
 LEVEL = {part: level for level, line in enumerate(ORDER) for part in line.split()}
 # Where a library may be imported at all, by the beginning of the path below natd/.
 CONFINED = {
-    "torch": ("codec/", "codebooks/", "training/", "engine.py", "offline/"),
+    "torch": ("codec/", "codebooks/", "training/", "evaluation/", "engine.py", "offline/"),
     "torchaudio": ("codec/", "codebooks/", "training/", "offline/"),
     "transformers": ("codec/", "training/", "offline/"),
     "zmq": ("sources/zeromq", "sinks/zeromq"),
@@ -43,7 +43,7 @@ CONFINED = {
 }
 FORBIDDEN = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "yaml"}
 WHOLE_CONFIG = ("config", "daemon", "cli")  # who may see it; a part receives its own section
-NEVER_IN_THE_DAEMON = ("natd.training", "natd.offline", "natd.codebooks.fit", "matplotlib", "scipy")
+NEVER_IN_THE_DAEMON = ("natd.training", "natd.evaluation", "natd.offline", "natd.codebooks.fit", "matplotlib", "scipy")
 MAX_LINES = 400
 VAGUE = {"utils", "util", "common", "helpers", "helper", "manager", "base", "misc"}
 

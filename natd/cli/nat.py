@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
         add(verbs)
     for name, about, adds in (
         ("bench", "measure", (_add_bench_latency,)),
+        ("eval", "score tokenizers", (_add_eval_tokenizer,)),
         ("train", "fit tokenizers", (_add_train_ears0,)),
         ("codebook", "look into codebooks", (_add_codebook_show,)),
     ):
@@ -215,6 +216,22 @@ def bench_latency(args: argparse.Namespace) -> int:
 
     plan = Plan(args.seconds, args.source, args.device, args.connect, args.stream or "live", args.tokenizer)
     return bench(plan, as_json=args.json)
+
+
+def _add_eval_tokenizer(verbs: Verbs) -> None:  # type: ignore[type-arg]
+    about = "score a tokenizer on recordings it was not fitted on: what its codes carry, each figure beside its null"
+    p = _verb(verbs, "tokenizer", eval_tokenizer, about, "nat eval tokenizer ears --audio recordings/ --json ears.json")
+    p.add_argument("tokenizer", metavar="NAME", help="tokenizer, e.g. ears")
+    p.add_argument("--audio", type=Path, required=True, metavar="DIR", help="folder of recordings")
+    p.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there as JSON")
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all that is drawn (default: 0)")
+
+
+def eval_tokenizer(args: argparse.Namespace) -> int:
+    """One table; how it goes on standard error."""
+    from natd.offline.evaluate import evaluate_tokenizer
+
+    return evaluate_tokenizer(args.tokenizer, args.audio, args.seed, args.json)
 
 
 def _add_train_ears0(verbs: Verbs) -> None:  # type: ignore[type-arg]

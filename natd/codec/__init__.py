@@ -57,6 +57,25 @@ class Decoder(Protocol):
         """Per layer the codes `[B, per_frame]` of one frame -> samples `[B, frame_samples]` float32."""
 
 
+class MelDecoder(Protocol):
+    """What a tokenizer whose acoustic codes give back the log-mel also offers."""
+
+    def initial_mel_state(self, batch: int) -> Any:
+        """State of `batch` decoders at the start of a stream."""
+
+    def decode_mel(self, codes: list[Tensor], state: Any) -> Tensor:
+        """One frame's codes `[B, per_frame]` of the first acoustic layers (one or more) -> log-mel in dB `[B, 8, 128]`.
+
+        Bands and windows are those of `natd.codec.mel`.
+        """
+
+
+class Kinds(Protocol):
+    """What a tokenizer whose codes stand for kinds of sound also offers."""
+
+    kinds: Mapping[str, Mapping[int, Mapping[str, float]]]  # layer name -> code -> kind -> its share, 0..1
+
+
 def names() -> list[str]:
     """Names that `open_tokenizer` takes: built in, then installed by other packages."""
     return sorted(BUILTIN) + sorted(e.name for e in entry_points(group=ENTRY_POINTS))

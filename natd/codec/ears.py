@@ -103,6 +103,14 @@ class Ears:
         """Log-mel [B, 8, 128] in dB -> its 128 principal components."""
         return compress(log_mel, self.mean, self.basis)
 
+    def initial_mel_state(self, batch: int) -> None:
+        """None: a frame's log-mel needs nothing of the frames before it."""
+
+    def decode_mel(self, codes: list[Tensor], state: None = None) -> Tensor:
+        """Codes [B, 1] of A0 and as many after it as there are -> log-mel [B, 8, 128] in dB."""
+        components = self.residual.decode([code[:, 0] for code in codes])
+        return (components @ self.basis.T + self.mean).view(-1, mel.HOPS, mel.BANDS)
+
 
 def compress(log_mel: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
     """Log-mel [B, 8, 128], mean [1024] and orthonormal basis [1024, D] -> components [B, D]."""

@@ -30,23 +30,26 @@ class Frames:
         return len(self.silent)
 
 
-def hear(clips: list[Clip], progress: Callable[[str], None]) -> Frames:
-    """All whole frames of `clips`, clip by clip in the order given; on one thread, the steps are too small to share."""
+def hear(clips: list[Clip], progress: Callable[[str], None], seconds: float | None = None) -> Frames:
+    """All whole frames of (the first `seconds` of) `clips`, clip by clip in the order given.
+
+    On one thread: the steps are too small to share.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _hear(clips, progress)
+        return _hear(clips, progress, seconds)
     finally:
         torch.set_num_threads(threads)
 
 
-def _hear(clips: list[Clip], progress: Callable[[str], None]) -> Frames:
+def _hear(clips: list[Clip], progress: Callable[[str], None], seconds: float | None) -> Frames:
     front = FrontEnd()
     by_clip: dict[int, list[Heard]] = {}
     order = sorted(range(len(clips)), key=lambda i: (clips[i].path.stat().st_size, i))
     for at in range(0, len(order), BATCH):
         batch = order[at : at + BATCH]
-        by_clip |= dict(zip(batch, _hear_batch(front, [clips[i] for i in batch]), strict=True))
+        by_clip |= dict(zip(batch, _hear_batch(front, [clips[i] for i in batch], seconds), strict=True))
         if at % (10 * BATCH) == 0:
             progress(f"heard {at} of {len(order)} recordings")
     flat = [frame for i in range(len(clips)) for frame in by_clip[i]]
@@ -62,9 +65,9 @@ def _hear(clips: list[Clip], progress: Callable[[str], None]) -> Frames:
 
 
 @torch.no_grad()
-def _hear_batch(front: FrontEnd, clips: list[Clip]) -> list[list[Heard]]:
+def _hear_batch(front: FrontEnd, clips: list[Clip], seconds: float | None) -> list[list[Heard]]:
     """The clips side by side as streams; a clip that is over goes on with silence that is not kept."""
-    audio = [torch.from_numpy(samples_of(c.path)) for c in clips]
+    audio = [torch.from_numpy(samples_of(c.path, seconds=seconds)) for c in clips]
     counts = [len(a) // FRAME for a in audio]
     chunks = torch.zeros(len(clips), max(counts), FRAME)
     for row, (samples, count) in enumerate(zip(audio, counts, strict=True)):

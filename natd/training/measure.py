@@ -12,6 +12,9 @@ from natd.codebooks import validate
 from natd.codec import ears
 from natd.codec.descriptors import COLUMN, GATED
 from natd.codec.mel import FRAME, SR
+from natd.evaluation import probe, usage
+from natd.evaluation.coding import Coded
+from natd.evaluation.recovery import Measured, errors, legend, variance_share
 from natd.training.hearing import Frames
 
 KINDS = ("music", "speech", "environment")
@@ -57,7 +60,7 @@ def measure(
         "residual_energy_db2": energy,
         "log_mel_l1_db": error,
         "usage": {name: validate.usage(codes[name][~held.silent], size) for name, size in sizes.items()},
-        "changes_per_s": {name: round(changes(codes[name], held), 2) for name in codes},
+        "changes_per_s": {name: round(changes(coded(codes, held), name), 2) for name in codes},
         "silence_bits": silence_bits(tokenizer),
         "recovery_r2": recovery(train_codes, train_set, codes, held, sizes, seed),
         "probe": probes(train_codes, train_set, codes, held, sizes, seed),
@@ -75,20 +78,21 @@ def recovery(
     """Share of a descriptor's held-out variance that the legend's means alone give back (R2), beside shuffled codes."""
     out = {}
     for name, layer in RECOVERED.items():
-        known_train, known = _known(name, train_set), _known(name, held)
-        if int(known.sum()) < 2 or int(known_train.sum()) < 2:
+        learned, scored = _measured(name, train_codes[layer], train_set), _measured(name, codes[layer], held)
+        if len(scored.codes) < 2 or len(learned.codes) < 2:
             continue
-        column = COLUMN[name]
-        x, y = train_set.descriptors[known_train, column].double(), held.descriptors[known, column].double()
-        count = torch.bincount(train_codes[layer][known_train], minlength=sizes[layer])
-        sums = torch.zeros(sizes[layer], dtype=torch.float64).index_add_(0, train_codes[layer][known_train], x)
-        means = torch.where(count > 0, sums / count.clamp(min=1), x.mean())
-        chosen = codes[layer][known]
-        mixed = chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed))]
-        spread = float(((y - y.mean()) ** 2).sum())
-        r2, null = (1.0 - float(((y - means[c]) ** 2).sum()) / spread for c in (chosen, mixed))
+        means = legend(learned, sizes[layer])
+        r2, null = (
+            float(variance_share(errors(means, m).sum(0, keepdims=True))[0]) for m in (scored, scored.shuffled(seed))
+        )
         out[name] = {"layer": layer, "r2": round(r2, 3), "shuffled": round(null, 3)}
     return out
+
+
+def _measured(name: str, codes: Tensor, frames: Frames) -> Measured:
+    known = _known(name, frames)
+    values = frames.descriptors[known, COLUMN[name], None].double()
+    return Measured(codes[known], values, frames.clip[known], len(frames.clips))
 
 
 def _known(name: str, frames: Frames) -> Tensor:
@@ -115,16 +119,16 @@ def residuals(
         energy[kind], error[kind] = [float(((x - y) ** 2).mean())], [float((x - y).abs().mean())]
         for layers in range(1, len(ears.ACOUSTIC) + 1):
             part = [codes[name][rows] for name in ears.ACOUSTIC[:layers]]
-            y = tokenizer.residual.decode(part) @ tokenizer.basis.T + tokenizer.mean
+            y = tokenizer.decode_mel([code[:, None] for code in part]).flatten(1)
             energy[kind].append(float(((x - y) ** 2).mean()))
             error[kind].append(float((x - y).abs().mean()))
     return energy, error
 
 
-def changes(codes: Tensor, frames: Frames) -> float:
+def changes(coded: Coded, layer: str) -> float:
     """Code changes per second within clips."""
-    same_clip = frames.clip[1:] == frames.clip[:-1]
-    return float(((codes[1:] != codes[:-1]) & same_clip).sum()) / float(same_clip.sum()) * SR / FRAME
+    changed, of = usage.changes(coded, layer).sum(0)
+    return float(changed / of) * SR / FRAME
 
 
 def silence_bits(tokenizer: ears.Ears) -> float:
@@ -151,51 +155,24 @@ def probes(
         "S": list(ears.SEMANTIC),
         "A": list(ears.ACOUSTIC),
     }
+    learned, scored = coded(train_codes, train_set), coded(held_codes, held)
+    classes = sorted({c.label for frames in (train_set, held) for c in frames.clips if c.label})
+    labels, truth = (
+        [classes.index(c.label) if c.label else probe.UNLABELLED for c in frames.clips] for frames in (train_set, held)
+    )
     out = {}
     for name, layers in groups.items():
         generator = torch.Generator().manual_seed(seed)
-        x, labels = _histograms(train_codes, train_set, layers, sizes)
-        y, truth = _histograms(held_codes, held, layers, sizes)
-        if not len(x) or not len(y):
+        hits = probe.linear(learned, labels, scored, truth, layers, sizes)
+        if not len(hits):
             return {}
-        out[name] = {"accuracy": _probe(x, labels, y, truth)}
-        mixed = [
-            {k: c[torch.randperm(len(c), generator=generator)] for k, c in part.items()}
-            for part in (train_codes, held_codes)
-        ]
-        x, _ = _histograms(mixed[0], train_set, layers, sizes)
-        y, _ = _histograms(mixed[1], held, layers, sizes)
-        out[name]["shuffled"] = _probe(x, labels, y, truth)
-        out[name]["clips"] = len(truth)
+        mixed = [part.shuffled(generator) for part in (learned, scored)]
+        null = probe.linear(mixed[0], labels, mixed[1], truth, layers, sizes)
+        right = [float(h[:, 0].mean()) for h in (hits, null)]
+        out[name] = {"accuracy": right[0], "shuffled": right[1], "clips": len(hits)}
     return out
 
 
-def _histograms(
-    codes: dict[str, Tensor], frames: Frames, layers: list[str], sizes: Mapping[str, int]
-) -> tuple[Tensor, Tensor]:
-    """Roots of the shares of each code, layers side by side, per labelled clip [C, sum of sizes]; class numbers [C]."""
-    classes = sorted({c.label for c in frames.clips if c.label})
-    found, labels = [], []
-    for i, clip in enumerate(frames.clips):
-        if clip.label:
-            rows = frames.clip == i
-            counts = [torch.bincount(codes[layer][rows], minlength=sizes[layer]).float() for layer in layers]
-            found.append(torch.cat([(c / c.sum()).sqrt() for c in counts]))
-            labels.append(classes.index(clip.label))
-    return (torch.stack(found) if found else torch.zeros(0, 1)), torch.tensor(labels)
-
-
-def _probe(x: Tensor, labels: Tensor, y: Tensor, truth: Tensor, decay: float = 1e-2) -> float:
-    """Accuracy on (y, truth) of multinomial logistic regression with an L2 penalty, trained on (x, labels)."""
-    weight = torch.zeros(x.shape[1], int(labels.max()) + 1, requires_grad=True)
-    bias = torch.zeros(weight.shape[1], requires_grad=True)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=100, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        value = torch.nn.functional.cross_entropy(x @ weight + bias, labels) + decay * (weight * weight).sum() / 2
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
-
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
-    return float(((y @ weight + bias).argmax(1) == truth).float().mean())
+def coded(codes: Mapping[str, Tensor], frames: Frames) -> Coded:
+    """Codes of heard frames as the figures take them."""
+    return Coded(codes, dict.fromkeys(codes, frames.clip), dict.fromkeys(codes, frames.silent), len(frames.clips))

@@ -44,14 +44,16 @@ def clips_of(audio_dir: Path) -> list[Clip]:
     return clips
 
 
-def samples_of(path: Path) -> NDArray[np.float32]:
-    """Mono samples at 24 kHz float32: mean of the channels, soxr HQ; SourceError if it cannot be read."""
+def samples_of(path: Path, sr: int = SR, seconds: float | None = None) -> NDArray[np.float32]:
+    """Mono samples (of the first `seconds`) at `sr` float32: mean of the channels, soxr HQ; SourceError if bad."""
     try:
-        data, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            data = file.read(-1 if seconds is None else int(seconds * rate), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise SourceError(f"{path} cannot be read: {error}") from error
     mono = data.mean(axis=1, dtype=np.float32)
-    return np.asarray(soxr.resample(mono, rate, SR, quality="HQ"), dtype=np.float32)
+    return np.asarray(soxr.resample(mono, rate, sr, quality="HQ"), dtype=np.float32)
 
 
 def _clip(path: Path, audio_dir: Path) -> Clip | None:
