@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -28,7 +28,7 @@ from natd.sinks.ndjson import FileSink, StdoutSink
 from natd.sinks.zeromq import ZeromqSink
 from natd.sources import Source
 from natd.sources.demo import DemoSource
-from natd.sources.device import DeviceSource, list_devices
+from natd.sources.device import DeviceInfo, DeviceSource, list_devices
 from natd.sources.file import FileSource
 from natd.sources.stdin import StdinSource
 from natd.sources.tap import Tap
@@ -65,7 +65,8 @@ class Daemon:
         self._streams: dict[str, Stream] = {}
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._changed = asyncio.Event()
-        self._stopping = False
+        self._listing: asyncio.Task[list[DeviceInfo]] | None = None
+        self._stopping = self._signalled = False
         self._exit = 0
 
     async def run(self) -> int:
@@ -133,8 +134,8 @@ class Daemon:
 
     # ---- streams
 
-    def _start(self, chosen: settings.StreamSettings, after: asyncio.Task[None] | None = None) -> None:
-        """Run a stream as a task, once the one it replaces has ended."""
+    def _start(self, chosen: settings.StreamSettings, after: Sequence[asyncio.Task[None]] = ()) -> None:
+        """Run a stream as a task, once those that it replaces have ended."""
         config = self._config
         source = self._source(chosen)
         stream = Stream(
@@ -143,8 +144,8 @@ class Daemon:
         self._streams[chosen.name] = stream
 
         async def life() -> None:
-            if after is not None:
-                await asyncio.wait([after])
+            if after:
+                await asyncio.wait(after)
                 self._metrics.settle(chosen.name)
             self._measure(stream)
             await stream.run()
@@ -188,7 +189,8 @@ class Daemon:
         if error is not None:
             code = error.exit_code if isinstance(error, NatdError) else NatdError.exit_code
             self._exit = self._exit or code
-            log.error("%s: %s", name, error, exc_info=None if isinstance(error, NatdError) else error)
+            # The name stands in the template: of each stream's failures one is logged, not one of all.
+            log.error(f"{name}: %s", error, exc_info=None if isinstance(error, NatdError) else error)
 
     # ---- signals
 
@@ -199,11 +201,14 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     def _stop_or_force(self, number: int) -> None:
-        if self._stopping:
+        if self._signalled:
             os._exit(128 + number)  # asked twice: something hangs, and the asker knows
+        self._signalled = True
         self._stop()
 
     def _stop(self) -> None:
+        if self._stopping:
+            return
         self._stopping = True
         self._notifier.stopping()
         asyncio.get_running_loop().call_later(STOP_S, self._give_up)
@@ -230,26 +235,36 @@ class Daemon:
     def _apply(self, new: Config) -> None:
         """Streams and log level change now, keys are read anew; other sections wait for a restart."""
         old = self._config
-        if new.security:
-            self._zeromq.allow(new.security.listen_curve())
-            if self._ingest is not None:
-                self._zeromq.allow(new.security.feed_curve())
+        before, after = ({s.name: s for s in config.stream} for config in (old, new))
+        self._refuse_reload(old, new)
+        curves = [new.security.listen_curve()] if new.security else []
+        if new.security and self._ingest is not None:
+            curves.append(new.security.feed_curve())
+        for curve in curves:  # all of them are right
+            self._zeromq.allow(curve)
         fixed = ("engine", "publish", "control", "ingest", "http", "security", "output", "stats")
         for section in [name for name in fixed if getattr(old, name) != getattr(new, name)]:
             log.warning("[%s] changed: it takes effect at the next start", section)
-        if new.has_ingest and self._ingest is None:
-            raise ConfigError("the ingest socket, which zeromq: needs, is bound at the start only; restart natd")
         self._logs.set_level(new.log.level)
-        before, after = ({s.name: s for s in config.stream} for config in (old, new))
         kept = {name: getattr(old, name) for name in fixed}
         self._config = new.model_copy(update=kept)
         running = {name: task for task, name in self._tasks.items()}
-        for name in [name for name in running if before.get(name) != after.get(name)]:
+        gone = [name for name in running if before.get(name) != after.get(name) or name not in after]
+        for name in gone:
             self._streams[name].stop()
         for name, chosen in after.items():
             if before.get(name) != chosen:
-                self._start(chosen, running.get(name))
+                # Whatever goes may hold what this one needs: a card, a tap, the output.
+                self._start(chosen, [running[name] for name in gone])
         log.info("reloaded: %s", self._summary())
+
+    def _refuse_reload(self, old: Config, new: Config) -> None:
+        """ConfigError for what cannot be had while running, before anything is changed."""
+        if new.has_ingest and self._ingest is None:
+            raise ConfigError("the ingest socket, which zeromq: needs, is bound at the start only; restart natd")
+        piped = [s for config in (old, new) for s in config.stream if isinstance(s, settings.StdinStream)]
+        if len(piped) == 2 and piped[0] != piped[1]:
+            raise ConfigError("standard input can be read once only; restart natd to change its stream")
 
     # ---- answers
 
@@ -277,7 +292,10 @@ class Daemon:
         return {"requested": names}
 
     async def _devices(self, request: dict[str, Any]) -> dict[str, Any]:
-        found = await asyncio.to_thread(list_devices)
+        # One listing for all who ask meanwhile: it may take 10 s, and its threads are also those that read files.
+        if self._listing is None or self._listing.done():
+            self._listing = asyncio.create_task(asyncio.to_thread(list_devices), name="devices")
+        found = await asyncio.shield(self._listing)
         return {"devices": [{"name": d.name, "index": d.index, "channels": d.channels} for d in found]}
 
     def _health(self) -> dict[str, Any]:

@@ -83,8 +83,8 @@ class Watchdog:
         self._probes[name] = _Probe(probe)
 
     def remove(self, name: str) -> None:
-        """Watch it no longer: its work is over."""
-        del self._probes[name]
+        """Watch it no longer, if it was watched: its work is over."""
+        self._probes.pop(name, None)
 
     def stuck(self) -> list[str]:
         """Names of the probes that have not moved since the last call and are not idle."""

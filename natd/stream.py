@@ -219,7 +219,7 @@ class Stream:
         self._publish_all(self._packer.gap(gap.fi, gap.frames, gap.cause, gap.lost_ms))
         self.counters["gaps"] += 1
         self.counters["gap_frames"] += gap.frames
-        log.warning("%s: %d frames lost (%s)", self.name, gap.frames, gap.cause)
+        log.warning(f"{self.name}: %d frames lost ({gap.cause})", gap.frames)  # limited for each stream and cause
 
     def _too_late_to_drain(self) -> bool:
         return self._drain_by_ns is not None and self._clock.mono_ns() > self._drain_by_ns

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import soundfile
+import zmq
 
 from tests.daemon import Daemon, free_ports, full_codes
 
@@ -192,6 +193,66 @@ def test_reload_starts_and_stops_streams_and_keeps_the_old_config_when_the_new_i
     kinds = [e["event"] for e in two if e["event"] in ("header", "end")]
     assert kinds == ["header", "end", "header", "end"]
     assert len({e["epoch"] for e in two if e["event"] == "header"}) == 2
+
+
+class Reloaded(Daemon):
+    """A daemon whose streams are written anew and reloaded."""
+
+    def __init__(self, path, streams, **options):
+        super().__init__(**options)
+        self._path = path
+        self.be(streams)
+        self.command += ["--config", str(path)]
+
+    def be(self, streams):
+        self._path.write_text(streams)
+
+    def reload(self, streams, says):
+        self.be(streams)
+        self.signal(signal.SIGHUP)
+        return self.wait_for_log(says)
+
+
+def test_a_stream_waits_for_those_that_a_reload_stops(tmp_path):
+    """The first is stuck in opening its tap, a pipe without a reader; the second must not begin beside it."""
+    os.mkfifo(tmp_path / "tap.0.wav")
+    old = f'[[stream]]\nname = "one"\nsource = "demo:"\ntap = "{tmp_path}/tap"\n'
+    new = '[[stream]]\nname = "two"\nsource = "demo:"\n'
+    with Reloaded(tmp_path / "natd.toml", old) as natd:
+        natd.event("hb")
+        natd.reload(new, "reloaded")
+        natd.signal(signal.SIGTERM)
+        natd.wait_for_log("two: did not end")  # each is named
+        natd.signal(signal.SIGTERM)  # the thread that opens the pipe cannot be ended in any other way
+        assert natd.wait() == 128 + signal.SIGTERM
+        assert [e for e in natd.events() if e.get("stream") == "two"] == []
+    assert "Traceback" not in "".join(natd.log)
+
+
+def test_standard_input_is_not_read_anew(tmp_path):
+    piped = '[[stream]]\nsource = "-"\nraw = {rate = 48000, channels = 1}\n'
+    with Reloaded(tmp_path / "natd.toml", piped, stdin=subprocess.PIPE) as natd:
+        natd.event("hb")
+        natd.reload(piped + "seconds = 1.0\n", "read once only")
+        natd.process.stdin.write(bytes(2 * 48000 * 2))
+        natd.process.stdin.close()
+        assert natd.wait() == 0
+        assert natd.events()[-1]["frames"] == 25
+
+
+def test_many_who_ask_for_devices_do_not_disturb_the_streams():
+    with Daemon("--source", "demo:") as natd, zmq.Context() as context:
+        natd.event("frame", fi=3)
+        with context.socket(zmq.DEALER) as asker:
+            asker.connect(natd.control)
+            for _ in range(60):
+                asker.send(b'{"op":"devices"}')
+            for _ in range(60):
+                assert asker.poll(30_000)
+                asker.recv()
+        natd.signal(signal.SIGTERM)
+        events = natd.events()
+    assert [e for e in events if e["event"] == "gap"] == []
 
 
 def test_systemd_hears_ready_watchdog_reload_and_stopping(tmp_path):

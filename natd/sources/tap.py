@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,7 +28,6 @@ class Tap:
         self.kind, self.name, self.live, self.timed = source.kind, source.name, source.live, source.timed
         self.counters: Mapping[str, int] = source.counters
         self.files: list[Path] = []
-        self._closing = ExitStack()
         self._file: soundfile.SoundFile | None = None
         self._next = 0
 
@@ -50,8 +48,7 @@ class Tap:
 
     async def __aenter__(self) -> Self:
         # One thread, so that the disk does not stop the loop and blocks stay in order.
-        self._thread = self._closing.enter_context(ThreadPoolExecutor(1, "tap"))
-        self._closing.callback(self._cut)
+        self._thread = ThreadPoolExecutor(1, "tap")
         await self._source.__aenter__()
         return self
 
@@ -61,7 +58,11 @@ class Tap:
         try:
             await self._source.__aexit__(kind, error, trace)
         finally:
-            self._closing.close()
+            try:
+                # In the thread, behind the block that it may still be writing.
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._cut)
+            finally:
+                self._thread.shutdown(wait=False)
 
     async def __aiter__(self) -> AsyncIterator[SourceEvent]:
         """The source's events."""

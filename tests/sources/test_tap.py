@@ -1,6 +1,7 @@
 """What the tap writes is what it delivers, in one file for each stretch without loss."""
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
@@ -67,3 +68,31 @@ def test_one_file_for_each_stretch(tmp_path):
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path):
     with pytest.raises(OutputError, match="nowhere"):
         taken([Block(0, noise(10), 0)], tmp_path / "nowhere" / "tap")
+
+
+def test_a_file_is_not_closed_while_a_block_is_written(tmp_path, monkeypatch):
+    writing, go_on, calls = threading.Event(), threading.Event(), []
+
+    class SlowFile(soundfile.SoundFile):
+        def write(self, samples):
+            writing.set()
+            go_on.wait(10)
+            super().write(samples)
+            calls.append("written")
+
+        def close(self):
+            calls.append("closed")
+            super().close()
+
+    monkeypatch.setattr(soundfile, "SoundFile", SlowFile)
+
+    async def scenario():
+        tap = Tap(Listed([Block(0, noise(480), 0), End("eof")]), tmp_path / "tap")
+        async with tap:
+            reading = asyncio.ensure_future(anext(aiter(tap)))
+            await asyncio.to_thread(writing.wait, 10)
+            reading.cancel()
+            threading.Timer(0.2, go_on.set).start()
+
+    asyncio.run(scenario())
+    assert calls[:2] == ["written", "closed"]
