@@ -14,6 +14,7 @@ from typing import Any
 import uvloop
 
 from natd import __version__, settings
+from natd.audio.chunks import Format
 from natd.audio.pcm import RawFormat
 from natd.endpoints import OFF, split_http
 from natd.engine import Engine
@@ -129,7 +130,9 @@ class Daemon:
             case _:
                 if self._ingest is None:
                     raise ConfigError(f"{chosen.name}: the ingest socket is bound at the start only; restart natd")
-                source = self._ingest.source(chosen.name)
+                # A producer that has not the channels of the mix is refused; it must not end the stream.
+                most = max(chosen.mix) if isinstance(chosen.mix, tuple) else 1
+                source = self._ingest.source(chosen.name, Format(48_000, max(2, most)), most)
         return source if chosen.tap is None else Tap(source, chosen.tap)
 
     # ---- streams

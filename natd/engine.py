@@ -117,8 +117,11 @@ class Engine:
         except BaseException as error:  # noqa: BLE001 - handed to whoever awaits, none is lost
             self._failed = error
             self._post(ready, error)
+            left = [self._held]
             while not self._inbox.empty():
-                if (job := self._inbox.get_nowait()) is not None:
+                left.append(self._inbox.get_nowait())
+            for job in left:
+                if job is not None:
                     self._post(job.future, EngineError(f"the {self.name} engine has stopped: {error!r}"))
 
     def _next(self) -> list[_Job] | None:

@@ -61,7 +61,7 @@ COUNTERS: dict[str, Figure] = {
     "ingest_refused_header": Figure("messages", "refused: the header is no msgpack of the right types, or too long"),
     "ingest_refused_version": Figure("messages", "refused: of another version"),
     "ingest_refused_rate": Figure("messages", "refused: rate out of range"),
-    "ingest_refused_channels": Figure("messages", "refused: channel count out of range"),
+    "ingest_refused_channels": Figure("messages", "refused: channel count out of range, or less than the mix asks for"),
     "ingest_refused_fmt": Figure("messages", "refused: unknown sample format"),
     "ingest_refused_length": Figure("messages", "refused: no whole samples, or none"),
     "ingest_refused_too_long": Figure("messages", "refused: more than 1 s or 1 MiB"),

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import zmq
 
+import natd_client
 from tests.daemon import Daemon, free_ports, full_codes
 
 
@@ -238,6 +239,19 @@ def test_standard_input_is_not_read_anew(tmp_path):
         natd.process.stdin.close()
         assert natd.wait() == 0
         assert natd.events()[-1]["frames"] == 25
+
+
+def test_a_producer_without_the_channels_of_the_mix_does_not_end_the_stream(tmp_path):
+    with Reloaded(tmp_path / "natd.toml", '[[stream]]\nsource = "zeromq:"\nmix = [3]\n') as natd:
+        natd.event("hb")
+        with natd_client.Feeder(natd.ingest, "live", 24000, 1) as mono:
+            mono.send(bytes(2 * 4800))
+            while not (hb := natd.event("hb"))["counters"]["ingest_refused_channels"]:
+                pass
+        with natd_client.Feeder(natd.ingest, "live", 24000, 3) as three:
+            three.send(bytes(3 * 2 * 4800))
+            natd.event("frame", fi=0)
+        assert hb["state"] == "starved"
 
 
 def test_many_who_ask_for_devices_do_not_disturb_the_streams():

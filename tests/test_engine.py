@@ -122,6 +122,24 @@ def test_a_failing_step_reaches_every_waiter_and_stops_the_engine():
     asyncio.run(scenario())
 
 
+def test_a_failing_step_reaches_also_the_frame_behind_a_cancelled_one():
+    async def scenario():
+        async with Engine("sum") as engine:
+            busy, slot = engine.open(), engine.open()
+            # Many before them, so that the next two wait together.
+            before = [asyncio.ensure_future(engine.encode(busy, block(1))) for _ in range(50)]
+            cancelled = asyncio.ensure_future(engine.encode(slot, block(13)))
+            behind = asyncio.ensure_future(engine.encode(slot, block(1), fresh=True))
+            await asyncio.sleep(0)
+            cancelled.cancel()
+            with pytest.raises(EngineError):
+                async with asyncio.timeout(5):
+                    await behind
+            await asyncio.gather(*before, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
 def test_a_cancelled_frame_does_not_disturb_the_next():
     async def scenario():
         async with Engine("sum") as engine:

@@ -61,9 +61,12 @@ class Ingest:
         self._sources: dict[bytes, ZeromqSource] = {}
         self._quiet: dict[str, tuple[int, int]] = {}  # reason -> (until ns, held back)
 
-    def source(self, stream: str, format: Format = DEFAULT_FORMAT) -> ZeromqSource:
-        """The source of `stream`, fed once it is entered; `format` is what it says until a producer says otherwise."""
-        return ZeromqSource(self, stream, format, self._clock)
+    def source(self, stream: str, format: Format = DEFAULT_FORMAT, channels: int = 1) -> ZeromqSource:
+        """The source of `stream`, fed once it is entered; `format` is what it says until a producer says otherwise.
+
+        Messages of fewer than `channels` channels are refused.
+        """
+        return ZeromqSource(self, stream, format, channels, self._clock)
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -209,8 +212,9 @@ class ZeromqSource:
     timed = True
     drift_ppm: float | None = None
 
-    def __init__(self, ingest: Ingest, stream: str, format: Format, clock: Clock) -> None:
+    def __init__(self, ingest: Ingest, stream: str, format: Format, channels: int, clock: Clock) -> None:
         self._ingest, self._key, self._clock = ingest, stream.encode(), clock
+        self._least_channels = channels
         self._format = format
         self._sequence = Sequence(format)
         self._recent = Recent(format)
@@ -271,7 +275,10 @@ class ZeromqSource:
     def receive(self, header: bytes, pcm: bytes) -> None:
         """Take one message of this stream; Refused, and counted here, if it cannot be taken."""
         try:
-            events = self._sequence.accept(check(header, pcm), self._clock.mono_ns())
+            message = check(header, pcm)
+            if message.raw.channels < self._least_channels:
+                raise Refused("channels")
+            events = self._sequence.accept(message, self._clock.mono_ns())
         except Refused as refused:
             self._refusals[f"ingest_refused_{refused.reason}"] += 1
             if refused.reason != "producer":  # another's samples are no hole in these
