@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from natd.endpoints import OFF, CurveServer, check_endpoint, check_http, load_curve
+from natd.wire import STREAM_NAME
 
-STREAM_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
 MAX_STREAMS = 256
 _LAYER = re.compile(r"[SA](0|[1-9][0-9]?)?")
 

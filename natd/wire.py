@@ -36,7 +36,8 @@ Index = Annotated[int, Meta(ge=0, le=MAX_INDEX)]
 Last = Annotated[int, Meta(ge=-1, le=MAX_INDEX)]  # -1: none yet
 Count = Annotated[int, Meta(ge=1, le=MAX_INDEX)]
 Nanoseconds = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-StreamName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
+STREAM_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
+StreamName = Annotated[str, Meta(pattern=rf"^{STREAM_NAME}\Z")]
 Epoch = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{1,64}\Z")]
 LayerName = Annotated[str, Meta(pattern=r"^[SA](0|[1-9][0-9]?)\Z")]
 Code = Annotated[int, Meta(ge=0, lt=2**31)]

@@ -130,6 +130,16 @@ def test_a_taken_port_is_named():
         assert endpoint in "".join(natd.log)
 
 
+@pytest.mark.parametrize(("closed", "status"), [("0<&-", 66), ("1>&-", 0)])
+def test_a_standard_file_that_is_closed_is_never_another(closed, status):
+    source = ["--source", "-"] if status else ["--source", "demo:", "--seconds", "0.5"]
+    shell = ["bash", "-c", f'"$@" {closed}', "bash", *Daemon(*source).command]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=60)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Invalid argument" not in done.stderr
+
+
 def test_check_says_what_would_run_and_binds_nothing():
     done = subprocess.run(Daemon("--source", "demo:", "--check").command, capture_output=True, text=True, check=True)
     assert "stream live: built-in synthesiser" in done.stdout

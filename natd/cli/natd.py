@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the daemon; the exit status is that of the first error."""
+    _open_standard_files()
     args = build_parser().parse_args(argv)
     try:
         from natd.config import Overrides, describe, load
@@ -70,6 +72,16 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+
+
+def _open_standard_files() -> None:
+    """A descriptor below 3 that is closed would become that of the next socket or file, which lines would go into."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    sys.stdin = sys.stdin or open(0)  # noqa: SIM115 - Python has none where it was closed
 
 
 def _device(value: str) -> str | int:

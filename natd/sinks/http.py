@@ -194,6 +194,8 @@ class HttpSink:
         _bound_buffers(cast(asyncio.Transport, request.transport))
         await response.prepare(request)
         client = _Client(kept, self._limits.lines)
+        if kept.ended:
+            client.end()
         self._clients.setdefault(name, set()).add(client)
         self.counters["http_clients"] += 1
         try:

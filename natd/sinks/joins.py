@@ -6,7 +6,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-_TOPIC = re.compile(rb"([a-z0-9][a-z0-9._-]{0,63})/")
+from natd.wire import STREAM_NAME
+
+_TOPIC = re.compile(f"({STREAM_NAME})/".encode())
 
 
 @dataclass(frozen=True, slots=True)

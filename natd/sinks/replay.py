@@ -53,6 +53,11 @@ class StreamLog:
         return -1 if self._decoder.fi is None else self._decoder.fi
 
     @property
+    def ended(self) -> bool:
+        """Whether the newest event is the epoch's end."""
+        return self._end_line is not None
+
+    @property
     def oldest_seq(self) -> int:
         """The smallest `from_seq` that can be answered."""
         return self._kept[0].seq if self._kept else self.last_seq + 1

@@ -21,13 +21,14 @@ from natd.errors import BindError, SourceError
 from natd.sources.ingest import MAX_MESSAGE_BYTES, REASONS, STRAY_REASONS, Refused, check
 from natd.sources.recent import Recent
 from natd.sources.sequence import Sequence
+from natd.wire import STREAM_NAME
 
 log = logging.getLogger(__name__)
 DEFAULT_FORMAT = Format(48_000, 2)
 RETRIES_S = (0.2, 0.4, 0.8)  # an address may be in use for a moment after a restart
 LOG_EVERY_NS = 10_000_000_000  # of one reason
 MESSAGES_PER_TURN = 256
-_STREAM = re.compile(rb"[a-z0-9][a-z0-9._-]{0,63}")
+_STREAM = re.compile(STREAM_NAME.encode())
 _SETTINGS = {
     zmq.RCVHWM: 64, zmq.MAXMSGSIZE: MAX_MESSAGE_BYTES, zmq.HANDSHAKE_IVL: 2000, zmq.HEARTBEAT_IVL: 1000,
     zmq.HEARTBEAT_TIMEOUT: 3000, zmq.BACKLOG: 128, zmq.LINGER: 0,

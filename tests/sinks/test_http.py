@@ -91,7 +91,7 @@ async def test_an_ended_stream_is_told_to_its_end():
     async with sink() as http:
         publish(http, story.header, *story.events)
         reader = await Follow(http).start()
-        kinds = [json.loads(await reader.line())["event"] for _ in range(3)]
+        kinds = [json.loads(line)["event"] for line in await reader.lines()]
         reader.close()
     assert kinds == ["header", "state", "end"]
 
