@@ -176,7 +176,7 @@ def usages(subject: Subject) -> list[Row]:
         }
         nulls = {name: c.value for name, c in change.items() if name}
         rows.append(row("changes", of, "1/s", change[""], nulls))
-    rows += _totals(rows)
+    rows += _totals(subject)
     figures = [line.figure for line in rows]
     return sorted(rows, key=lambda line: figures.index(line.figure))
 
@@ -189,12 +189,20 @@ def _changes_a_second(rate: float, sums: Floats) -> Floats:
     return ratio(sums) * rate
 
 
-def _totals(rows: list[Row]) -> list[Row]:
+def _totals(subject: Subject) -> list[Row]:
     """Tokens and bits of all layers together."""
-    return [
-        Row(figure, "all", unit, round(sum(r.value or 0.0 for r in rows if r.figure == figure), 6))
-        for figure, unit in (("tokens", "1/s"), ("entropy", "bits/s"))
-    ]
+    spec = subject.tokenizer.spec
+    sounding = subject.held.coded.sounding()
+    rates = [rate_of(spec, layer.name) for layer in spec.layers]
+    ends = np.cumsum([layer.vocab for layer in spec.layers])[:-1]
+
+    def bits(sums: Floats) -> Floats:
+        parts = np.split(sums, ends, axis=1)
+        return np.asarray(sum(_bits_a_second(rate, part) for rate, part in zip(rates, parts, strict=True)))
+
+    counts = np.hstack([usage.counts(sounding, layer.name, layer.vocab) for layer in spec.layers])
+    found = estimate(counts, bits, subject.seed, centred=True)
+    return [Row("tokens", "all", "1/s", sum(rates)), row("entropy", "all", "bits/s", found)]
 
 
 def agreements(subject: Subject) -> list[Row]:

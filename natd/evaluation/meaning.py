@@ -113,7 +113,7 @@ def _by_words(tokenizer: Tokenizer, scored: Played, task: Task, seed: int) -> Ro
         return missing(figure, "S", "share", "the words of its codes do not name them")
     layer = max(named, key=lambda name: len(named[name]))
     table = synthetic.said(named[layer], sizes_of(tokenizer.spec)[layer])
-    return _scored(tokenizer, scored, task, layer, table, figure, seed, "no name is wrong")
+    return _scored(tokenizer, scored, task, layer, table, figure, seed, "a code without a name is wrong")
 
 
 def _by_majority(tokenizer: Tokenizer, learned: Played, scored: Played, task: Task, seed: int) -> Row:

@@ -1,0 +1,82 @@
+"""A tokenizer whose codes are known, and recordings on which they are right: classes are pitches, S1 is the level."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from natd.codec import Spec
+from natd.wire import Layer, TokenizerInfo
+
+SR, FRAME = 24_000, 1920
+CLASSES = {"dog": 500.0, "rain": 1000.0, "sea_waves": 2000.0, "clock_tick": 4000.0}
+PHRASES = {0: "silence", 1: "a dog barks", 2: "rain", 3: "waves of the sea", 4: "a ticking clock, 120 bpm"}
+
+
+@dataclass(slots=True)
+class State:
+    """Sounding frames so far [B]."""
+
+    count: torch.Tensor
+
+
+class Made:
+    """S0: which of four pitches (0 silence). S1: level in steps of 4 dB, two codes a frame. A0: counts to four."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        layers = (
+            Layer("S0", "semantic", "pitch", 5, encoding="rle"),
+            Layer("S1", "semantic", "level", 32, per_frame=2),
+            Layer("A0", "acoustic", "counter", 4),
+        )
+        self.spec = Spec(TokenizerInfo("made", "1", "sha256:0"), SR, FRAME, layers)
+        self.glossary = {"S0": PHRASES}
+
+    def initial_state(self, batch: int) -> State:
+        return State(torch.zeros(batch, dtype=torch.int64))
+
+    def encode(self, chunk: torch.Tensor, state: State) -> list[torch.Tensor]:
+        power = chunk.double().var(dim=1, correction=0)
+        sounds = power > 1e-7
+        hz = torch.fft.rfft(chunk.double()).abs().argmax(1) * SR / FRAME
+        pitches = torch.tensor(list(CLASSES.values()), dtype=torch.float64)
+        nearest = (hz.clamp(min=1.0).log2()[:, None] - pitches.log2()).abs().argmin(1) + 1
+        level = (-2.5 * power.clamp(min=1e-12).log10()).round().long().clamp(0, 31)
+        counter = torch.where(sounds, state.count % 4, 0)
+        state.count += sounds
+        return [torch.where(sounds, nearest, 0)[:, None], level[:, None].repeat(1, 2), counter[:, None]]
+
+
+class Decoding(Made):
+    """Its A0 stands for a log-mel of -10, -20, -30 or -40 dB everywhere."""
+
+    def initial_mel_state(self, batch: int) -> None:
+        return None
+
+    def decode_mel(self, codes: list[torch.Tensor], state: None) -> torch.Tensor:
+        return -10.0 * (codes[0][:, 0, None, None] + 1).float().expand(-1, 8, 128)
+
+
+def tone(hz: float, seed: int, seconds: float = 1.6) -> np.ndarray:
+    """A pitch that swells from soft to loud by an amount of its own, then 0.4 s of digital silence."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(seconds * SR)) / SR
+    swell = np.linspace(rng.uniform(0.002, 0.01), rng.uniform(0.1, 0.9), len(t))
+    out = (swell * np.sin(2 * np.pi * hz * t)).astype(np.float32)
+    return np.concatenate([out, np.zeros(int(0.4 * SR), np.float32)])
+
+
+def write_recordings(root: Path) -> None:
+    """Folds 1 to 3 of four classes, three clips each, and one recording of every other part."""
+    for label, hz in CLASSES.items():
+        for fold in (1, 2, 3):
+            for take in range(3):
+                path = root / "esc10" / label / f"{fold}-{take}00-A.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, tone(hz, 100 * fold + take), SR, subtype="FLOAT")
+    for number, name in enumerate(("music/train/a", "music/dev/b", "sounds/train/c", "sounds/dev/d")):
+        path = root / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, tone(700.0 + 100 * number, number), SR, subtype="FLOAT")

@@ -1,0 +1,119 @@
+"""The whole table of a tokenizer whose codes are known, on made-up recordings."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from natd import codec
+from natd.cli import nat
+from natd.errors import ConfigError, SourceError
+from natd.evaluation import synthetic
+from natd.evaluation.evaluate import evaluate
+from tests.evaluation.made import write_recordings
+
+LAYERS = ("S0", "S1", "A0")
+
+
+@pytest.fixture(scope="module")
+def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("audio")
+    write_recordings(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def table(audio: Path) -> dict[tuple[str, str], dict]:
+    with pytest.MonkeyPatch.context() as patch:
+        register(patch)
+        return {(r["figure"], r["of"]): r for r in evaluate("made", audio, 0, lambda text: None)["rows"]}
+
+
+def register(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(codec.BUILTIN, "made", "tests.evaluation.made:Made")
+    patch.setitem(codec.BUILTIN, "decoding", "tests.evaluation.made:Decoding")
+    patch.setattr(synthetic, "LEARNED", 2)
+    patch.setattr(synthetic, "SCORED", 2)
+
+
+def test_codes_that_are_the_classes_are_found_by_probe_and_by_words(table):
+    for figure in ("ESC-10 probe", "ESC-10 legend only", "ESC-10 legend only, no silent frames"):
+        line = table[figure, "S0"]
+        assert (line["value"], line["low"], line["high"], line["n"]) == (1.0, 1.0, 1.0, 12)
+        assert line["nulls"]["shuffled"] <= 0.6  # chance is 0.25 of 12 clips
+    assert {of for figure, of in table if figure == "ESC-10 probe"} == {*LAYERS, "S", "A", "S+A"}
+    assert table["ESC-10 probe, no silent frames", "A0"]["value"] < 0.6
+
+
+def test_a_level_code_gives_the_level_back(table):
+    line = table["legend only, level", "S1"]
+    # Steps of 4 dB leave a variance of 16 / 12 of about 15.6.
+    assert (
+        0.89 < line["value"] < 0.94
+        and line["nulls"]["shuffled"] < -0.5
+        and line["low"] <= line["value"] <= line["high"]
+    )
+
+
+def test_usage_is_what_the_counter_does(table):
+    assert table["codes used", "A0"]["value"] == 4
+    assert table["perplexity", "A0"]["value"] == pytest.approx(4.0)
+    assert table["entropy", "A0"]["value"] == pytest.approx(25.0)
+    assert table["entropy", "all"]["low"] < table["entropy", "all"]["value"] < table["entropy", "all"]["high"]
+    assert table["tokens", "S1"]["value"] == 25.0 and table["tokens", "all"]["value"] == 50.0
+    # 20 sounding frames: 19 changes between them, one at the silence (3 to 0), of 24 places.
+    assert table["changes", "A0"]["value"] == pytest.approx(20 / 24 * 12.5)
+    assert 0.0 < table["changes", "S0"]["value"] < 1.0 < table["changes", "S0"]["nulls"]["shuffled"]
+
+
+def test_silence_has_no_bits_and_does_not_change(table):
+    for layer in LAYERS:
+        assert table["entropy", layer]["nulls"]["silence"] == 0.0
+        assert table["perplexity", layer]["nulls"]["silence"] == 1.0
+        assert table["changes", layer]["nulls"]["silence"] == 0.0
+
+
+def test_agreement_is_full_where_the_change_does_not_matter(table):
+    assert table["same codes, gain -12 dB", "S0"]["value"] == 1.0
+    assert table["same codes, gain -12 dB", "S1"]["value"] == 0.0
+    assert table["same codes, MP3", "S0"]["value"] > 0.9
+    assert table["same codes, gain -12 dB", "S0"]["nulls"]["shuffled"] < 0.5
+
+
+def test_what_cannot_be_measured_is_null_with_a_reason(table):
+    for key in (("log-mel L1", "A"), ("note, exact, in words", "S"), ("false note on rain and sea, in words", "S")):
+        assert table[key]["value"] is None and table[key]["low"] is None and table[key]["note"]
+    # No word of S0 but "clock" has a tempo: none on rain and sea.
+    assert table["false tempo on rain and sea, in words", "S0"]["value"] == 0.0
+
+
+def test_notes_are_learned_by_majority_where_words_name_none(table):
+    line = next(r for (figure, _), r in table.items() if figure == "note, pitch class, probe")
+    assert line["n"] == 2 and "other seeds" in line["note"] and 0.0 <= line["value"] < 0.9
+
+
+def test_the_command_writes_the_same_twice_and_shows_one_table(audio, tmp_path, monkeypatch, capsys):
+    register(monkeypatch)
+    for name in ("one", "two"):
+        words = ["eval", "tokenizer", "decoding", "--audio", str(audio), "--json", str(tmp_path / name), "--seed", "3"]
+        assert nat.main(words) == 0
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    result = json.loads((tmp_path / "one").read_text())
+    assert (
+        result["tokenizer"] == {"name": "decoding", "version": "1", "codebook_id": "sha256:0"} and result["seed"] == 3
+    )
+    errors = [r for r in result["rows"] if r["figure"] == "log-mel L1"]
+    assert [r["of"] for r in errors] == ["no layer", "A0"] and 0 < errors[0]["value"] < errors[1]["value"]
+    out, said = capsys.readouterr()
+    assert "ESC-10 probe" in out and "same codes, MP3" in out and "agreement" in said
+    assert all(len(line) <= 170 for line in out.splitlines())
+
+
+def test_faults_are_named(tmp_path, audio, capsys, monkeypatch):
+    with pytest.raises(ConfigError, match="nobody"):
+        evaluate("nobody", audio, 0, str)
+    register(monkeypatch)
+    with pytest.raises(SourceError, match="no recording"):
+        evaluate("made", tmp_path, 0, str)
+    assert nat.main(["eval", "tokenizer", "made", "--audio", str(tmp_path)]) == SourceError.exit_code
+    assert str(tmp_path) in capsys.readouterr().err
