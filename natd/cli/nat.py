@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("eval", "score tokenizers", (_add_eval_tokenizer,)),
         ("train", "fit tokenizers", (_add_train_ears0,)),
         ("codebook", "look into codebooks", (_add_codebook_show,)),
+        ("models", "weights that do not come with natd", (_add_models,)),
     ):
         group = verbs.add_parser(name, help=about, description=f"{about.capitalize()}.")
         inner = group.add_subparsers(metavar="WHAT", required=True)
@@ -192,6 +193,40 @@ def feed(args: argparse.Namespace) -> int:
 def _add_keys(p: argparse.ArgumentParser) -> None:
     p.add_argument("--server-key", type=Path, metavar="FILE", help="the daemon's public CURVE key, if it asks for keys")
     p.add_argument("--key", type=Path, metavar="FILE", help="your secret CURVE key, if it asks for keys")
+
+
+# ---- weights
+
+
+def _add_models(verbs: Verbs) -> None:  # type: ignore[type-arg]
+    _verb(verbs, "list", models_list, "what is installed, and how to get what is not", "nat models list")
+    p = _verb(verbs, "verify", models_verify, "compare weights with their recorded hashes", "nat models verify")
+    p.add_argument("names", nargs="*", metavar="NAME", help="which tokenizers (default: all installed)")
+    about = "make a tokenizer's weights from its authors' files, in a process of its own"
+    p = _verb(verbs, "convert", models_convert, about, "nat models convert soundstream --from lyra/model_coeffs")
+    p.add_argument("name", metavar="NAME", help="tokenizer, e.g. soundstream")
+    p.add_argument("--from", dest="source", type=Path, required=True, metavar="FOLDER", help="folder of those files")
+
+
+def models_list(args: argparse.Namespace) -> int:
+    """One line a tokenizer."""
+    from natd.offline.models import print_models
+
+    return print_models()
+
+
+def models_verify(args: argparse.Namespace) -> int:
+    """One line a tokenizer; 65 if one is not what was recorded."""
+    from natd.offline.models import verify
+
+    return verify(args.names)
+
+
+def models_convert(args: argparse.Namespace) -> int:
+    """Weights and manifest in the models folder."""
+    from natd.offline.models import convert
+
+    return convert(args.name, args.source)
 
 
 # ---- measure, fit, look

@@ -16,6 +16,11 @@ from torch import Tensor
 from natd.errors import ModelError
 
 
+def models_folder() -> Path:
+    """Where converted weights lie: $NATD_MODELS, else ~/.local/share/natd/models."""
+    return Path(os.environ.get("NATD_MODELS") or Path.home() / ".local" / "share" / "natd" / "models")
+
+
 def codebook_id(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """`sha256:` over the encoder's settings and every tensor's name, type, shape and bytes."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
@@ -49,13 +54,13 @@ def save(
     return manifest
 
 
-def load(folder: Path, name: str, settings: Mapping[str, Any]) -> tuple[dict[str, Tensor], Any, str]:
+def load(
+    folder: Path, name: str, settings: Mapping[str, Any], cure: str = "nat train ears-0"
+) -> tuple[dict[str, Tensor], Any, str]:
     """Tensors, legend and codebook_id as `save` wrote them; ModelError with the reason if a byte or setting differs."""
     manifest = _manifest(folder / f"{name}.json")
     if manifest["settings"] != dict(settings):
-        raise ModelError(
-            f"{folder / name}.json was fitted for other encoder settings: fit again with `nat train ears-0`"
-        )
+        raise ModelError(f"{folder / name}.json was written for other encoder settings: make it again with `{cure}`")
     found_files = {file: _verified(folder / file, recorded) for file, recorded in manifest["files"].items()}
     try:
         # From the bytes that were verified; a mapped file could change under a running daemon.
@@ -67,6 +72,14 @@ def load(folder: Path, name: str, settings: Mapping[str, Any]) -> tuple[dict[str
     if found != manifest["codebook_id"]:
         raise ModelError(f"weights of {name!r} in {folder} are {found}, the manifest says {manifest['codebook_id']}")
     return tensors, legend, found
+
+
+def verify(folder: Path, name: str) -> str:
+    """The codebook_id of `name`, if every recorded file has its recorded bytes; ModelError with the reason if not."""
+    manifest = _manifest(folder / f"{name}.json")
+    for file, recorded in manifest["files"].items():
+        _verified(folder / file, recorded)
+    return str(manifest["codebook_id"])
 
 
 def _manifest(path: Path) -> dict[str, Any]:

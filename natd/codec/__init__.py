@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Protocol
 
 from natd.errors import ConfigError
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ENTRY_POINTS = "natd.tokenizers"
-BUILTIN: dict[str, str] = {"ears": "natd.codec.ears:open_tokenizer"}
+BUILTIN: dict[str, str] = {
+    "ears": "natd.codec.ears:open_tokenizer",
+    "soundstream": "natd.codec.soundstream:open_tokenizer",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +86,22 @@ def names() -> list[str]:
 
 
 def open_tokenizer(name: str, device: str = "cpu") -> Tokenizer:
-    """The tokenizer called `name` on a torch `device`; ConfigError if unknown, ModelError if its weights are wrong."""
+    """The tokenizer `name` or `name:options` on a torch `device`.
+
+    ConfigError if it is unknown or takes no such options, ModelError if its weights are missing or wrong.
+    """
     factory: Callable[..., Tokenizer]
-    if name in BUILTIN:
-        module, _, attribute = BUILTIN[name].partition(":")
+    base, _, options = name.partition(":")
+    if base in BUILTIN:
+        module, _, attribute = BUILTIN[base].partition(":")
         factory = getattr(import_module(module), attribute)
     else:
-        found = [e for e in entry_points(group=ENTRY_POINTS) if e.name == name]
+        found = [e for e in entry_points(group=ENTRY_POINTS) if e.name == base]
         if not found:
-            raise ConfigError(f"no tokenizer is called {name!r}; installed: {', '.join(names())}")
+            raise ConfigError(f"no tokenizer is called {base!r}; installed: {', '.join(names())}")
         factory = found[0].load()
-    return factory(device=device)
+    if not options:
+        return factory(device=device)
+    if "options" not in signature(factory).parameters:
+        raise ConfigError(f"the tokenizer {base} takes no options, not {options!r}")
+    return factory(device=device, options=options)

@@ -43,6 +43,16 @@ def pair_product(x: Tensor, y: Tensor) -> Tensor:
     return out
 
 
+def group_product(x: Tensor, weight: Tensor) -> Tensor:
+    """`x[b, g] @ weight[g]` for each row b: [B, G, M, K] and [G, K, N] -> [B, G, M, N], aligned as `product`."""
+    out = x.new_empty(*x.shape[:3], weight.shape[2])
+    _check(x)
+    _check(out)
+    for b in range(x.shape[0]):
+        torch.bmm(x[b], weight, out=out[b])
+    return out
+
+
 def each(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """`fn(x[b])` for each row b, stacked: for what has no other guarantee (FFT, cumsum, log)."""
     _check(x)

@@ -53,3 +53,37 @@ class ResidualQuantizer:
     def decode(self, codes: list[Tensor]) -> Tensor:
         """Per layer the codes [B] (any number of layers from the first) -> vectors [B, D]."""
         return torch.stack([book.codes[code] for book, code in zip(self.books, codes, strict=False)]).sum(0)
+
+
+class GramQuantizer:
+    """Residual layers of K codes, all of them ordinary ones: `books` [Q, K, D]; no projection, no silence.
+
+    The distance to a code changes with the codes before it by their inner products, which are known beforehand: one
+    product with all codes, then a table a layer.
+    """
+
+    def __init__(self, books: Tensor) -> None:
+        self.books = books.contiguous()
+        self.count, self.size, width = books.shape
+        every = books.reshape(-1, width).double()
+        self._codes = every.T.contiguous()
+        self._half = 0.5 * (every * every).sum(1)
+        self._gram = every @ self._codes
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Vectors [B, D] -> per layer the codes [B]; of equally near codes the lowest."""
+        far = self._half - rows.product(x.double()[:, None].contiguous(), self._codes)[:, 0]
+        codes = []
+        for layer in range(self.count):
+            at = layer * self.size
+            code = far[:, at : at + self.size].argmin(1)
+            codes.append(code)
+            far = far + self._gram[at + code]
+        return codes
+
+    def decode(self, codes: list[Tensor]) -> Tensor:
+        """Per layer the codes [B] (any number of layers from the first) -> vectors [B, D]."""
+        total = self.books[0][codes[0]]
+        for book, code in zip(self.books[1:], codes[1:], strict=False):
+            total = total + book[code]
+        return total

@@ -33,7 +33,8 @@ VERBS = sorted(verbs(build_parser()))
 def test_the_verbs_that_others_rely_on():
     assert VERBS == [
         ("bench", "latency"), ("check",), ("codebook", "show"), ("devices",), ("doctor",), ("eval", "tokenizer"),
-        ("feed",), ("tail",), ("tokenize",), ("train", "ears-0"),
+        ("feed",), ("models", "convert"), ("models", "list"), ("models", "verify"), ("tail",), ("tokenize",),
+        ("train", "ears-0"),
     ]  # fmt: skip
 
 

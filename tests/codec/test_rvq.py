@@ -2,7 +2,7 @@
 
 import torch
 
-from natd.codec.rvq import Codebook, ResidualQuantizer
+from natd.codec.rvq import Codebook, GramQuantizer, ResidualQuantizer
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -42,3 +42,20 @@ def test_layers_quantize_what_is_left_and_decode_adds_up() -> None:
     torch.testing.assert_close(quantizer.decode(codes), x - left)
     energy = [float(((x - quantizer.decode(codes[:n])) ** 2).mean()) for n in range(1, 5)]
     assert energy == sorted(energy, reverse=True)
+
+
+def test_gram_quantizer_takes_the_nearest_of_what_is_left() -> None:
+    draw = torch.Generator().manual_seed(8)
+    books = torch.randn(12, 16, 64, generator=draw)
+    x = torch.randn(50, 64, generator=draw) * 3
+    quantizer = GramQuantizer(books)
+    codes = torch.stack(quantizer.encode(x), 1)
+    left = x.double()
+    for layer, book in enumerate(books.double()):
+        nearest = ((left[:, None] - book) ** 2).sum(2).argmin(1)
+        assert torch.equal(codes[:, layer], nearest)
+        left = left - book[nearest]
+    assert torch.equal(torch.stack(GramQuantizer(books[:5]).encode(x), 1), codes[:, :5])
+    torch.testing.assert_close(quantizer.decode(list(codes.T)).double(), x.double() - left, rtol=1e-5, atol=1e-5)
+    for row in (0, 7, 49):
+        assert torch.equal(torch.stack(quantizer.encode(x[row : row + 1]), 1)[0], codes[row])

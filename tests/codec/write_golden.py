@@ -1,14 +1,36 @@
-"""Write tests/golden/ears.json after a change of `ears` that was meant: `python -m tests.codec.write_golden`."""
+"""Write tests/golden after a change that was meant: `python -m tests.codec.write_golden [ears] [soundstream]`."""
 
 import json
+import sys
 
 from natd.codec import ears
+from natd.codec.soundstream import SoundStream
+from tests.codec import test_ears, test_soundstream
 from tests.codec.sounds import score
-from tests.codec.test_ears import GOLDEN, LAYERS, codes_of
+from tests.codec.soundstream_weights import random_weights, sounds
+
+
+def write_ears() -> None:
+    tokenizer = ears.open_tokenizer()
+    codes = test_ears.codes_of(tokenizer, score()[None], [0], 1)[0].tolist()
+    rows = ",\n".join(json.dumps(row) for row in codes)
+    layers = json.dumps(test_ears.LAYERS)
+    head = f'{{"codebook_id": "{tokenizer.spec.info.codebook_id}",\n"layers": {layers},\n"codes": [\n'
+    test_ears.GOLDEN.write_text(head + rows + "\n]}\n")
+
+
+def write_soundstream() -> None:
+    kinds = []
+    for kind in test_soundstream.KINDS:
+        tokenizer = SoundStream(random_weights(), "sha256:0", kind)
+        codes = test_soundstream.codes_of(tokenizer, sounds(1, 40))[0].tolist()
+        kinds.append(f'"{kind}": [\n' + ",\n".join(json.dumps(row) for row in codes) + "\n]")
+    test_soundstream.GOLDEN.write_text("{" + ",\n".join(kinds) + "}\n")
+
 
 if __name__ == "__main__":
-    tokenizer = ears.open_tokenizer()
-    codes = codes_of(tokenizer, score()[None], [0], 1)[0].tolist()
-    rows = ",\n".join(json.dumps(row) for row in codes)
-    head = f'{{"codebook_id": "{tokenizer.spec.info.codebook_id}",\n"layers": {json.dumps(LAYERS)},\n"codes": [\n'
-    GOLDEN.write_text(head + rows + "\n]}\n")
+    wanted = sys.argv[1:] or ["ears", "soundstream"]
+    if "ears" in wanted:
+        write_ears()
+    if "soundstream" in wanted:
+        write_soundstream()

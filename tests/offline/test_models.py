@@ -1,0 +1,99 @@
+"""`nat models`: what is installed and whole, what is not and how to get it, files that are refused."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from natd.cli.nat import main
+from natd.codebooks import store
+from natd.codec import soundstream
+
+SHARED = Path(os.environ.get("NATD_SHARED", "")) / "models" / "soundstream"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NATD_MODELS", str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def installed(folder: Path) -> str:
+    manifest = store.save(folder, "soundstream", soundstream.SETTINGS, {"a": torch.arange(5.0)}, {})
+    return str(manifest["codebook_id"])
+
+
+def test_the_folder_is_in_the_home_unless_the_environment_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NATD_MODELS", "/somewhere")
+    assert store.models_folder() == Path("/somewhere")
+    monkeypatch.delenv("NATD_MODELS")
+    assert store.models_folder() == Path.home() / ".local" / "share" / "natd" / "models"
+
+
+def test_list_says_how_to_get_what_is_not_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "list"]) == 0
+    assert "soundstream  not installed: nat models convert soundstream --from FOLDER" in capsys.readouterr().out
+
+
+def test_list_and_verify_what_is_there(installed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "list"]) == 0
+    assert f"{installed[:19]}…, hashes right" in capsys.readouterr().out
+    assert main(["models", "verify"]) == 0
+    assert capsys.readouterr().out == f"soundstream: {installed}, right\n"
+    assert main(["models", "verify", "soundstream"]) == 0
+
+
+@pytest.mark.parametrize("harm", ["byte", "cut", "gone", "manifest"])
+def test_verify_refuses_what_is_damaged(
+    installed: str, folder: Path, harm: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, manifest = folder / "soundstream.safetensors", folder / "soundstream.json"
+    data = bytearray(weights.read_bytes())
+    if harm == "byte":
+        data[-1] ^= 1
+        weights.write_bytes(data)
+    elif harm == "cut":
+        weights.write_bytes(data[:-1])
+    elif harm == "gone":
+        weights.unlink()
+    else:
+        manifest.write_text(manifest.read_text()[:-30])
+    assert main(["models", "verify"]) == 65
+    said = {"byte": "sha256", "cut": "truncated", "gone": "No such file", "manifest": "not a manifest"}[harm]
+    assert said in capsys.readouterr().err
+    assert main(["models", "list"]) == 65
+
+
+def test_verify_of_what_is_not_installed_fails(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "verify", "soundstream"]) == 65
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_convert_refuses_an_unknown_name_and_other_files(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "convert", "wavenet", "--from", str(tmp_path)]) == 78
+    assert "there is soundstream" in capfd.readouterr().err
+    assert main(["models", "convert", "soundstream", "--from", str(tmp_path)]) == 65
+    assert "soundstream_encoder.tflite cannot be read" in capfd.readouterr().err
+    for name in ("soundstream_encoder", "quantizer", "lyragan"):
+        (tmp_path / f"{name}.tflite").write_bytes(b"\x1c\0\0\0TFL3")
+    assert main(["models", "convert", "soundstream", "--from", str(tmp_path)]) == 65
+    assert "that of Lyra 1.3.2 has" in capfd.readouterr().err
+    assert not folder.exists()
+
+
+if "NATD_SHARED" in os.environ:  # where the real files are
+
+    def test_convert_gives_the_same_weights_twice(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        said = []
+        for _ in range(2):
+            assert main(["models", "convert", "soundstream", "--from", str(SHARED)]) == 0
+            said.append((capfd.readouterr().out, (folder / "soundstream.safetensors").read_bytes()))
+        assert said[0] == said[1]
+        assert main(["models", "verify"]) == 0
+        tokenizer = soundstream.open_tokenizer()
+        assert tokenizer.spec.info.codebook_id in said[0][0]
+        assert tokenizer.quantizer.books.shape == (16, 16, 64)
