@@ -1,6 +1,6 @@
 """A tokenizer whose codes are known, and recordings on which they are right: classes are pitches, S1 is the level."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,18 @@ class Decoding(Made):
 
     def decode_mel(self, codes: list[torch.Tensor], state: None) -> torch.Tensor:
         return -10.0 * (codes[0][:, 0, None, None] + 1).float().expand(-1, 8, 128)
+
+
+class Bare(Made):
+    """Its only layer is acoustic, and there are no words."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        super().__init__(device)
+        self.spec = replace(self.spec, layers=(Layer("A0", "acoustic", "pitch", 5),))
+        self.glossary = {}
+
+    def encode(self, chunk: torch.Tensor, state: State) -> list[torch.Tensor]:
+        return super().encode(chunk, state)[:1]
 
 
 def tone(hz: float, seed: int, seconds: float = 1.6) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Clips to codes."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -26,6 +28,29 @@ def test_silent_frames_are_marked_and_left_out():
     assert coded.silent["S0"].tolist() == [False] * 10 + [True] * 5 + [False] * 5 + [True] * 9
     assert coded.sounding().codes["S0"].tolist() == [1] * 10 + [4] * 5
     assert len(coded.sounding().codes["S1"]) == 30 and coded.sounding().clips == 4
+
+
+def test_silence_is_a_level_without_the_mean():
+    hum = np.sin(2 * np.pi * 500 * np.arange(FRAME) / SR) * 2**0.5  # RMS 1
+    frames = np.concatenate([np.full(FRAME, 0.5), hum * 10 ** (-76 / 20), hum * 10 ** (-74 / 20) + 0.5])
+    assert encode(Made(), [frames.astype(np.float32)]).silent["S0"].tolist() == [True, True, False]
+
+
+def test_streams_share_a_batch_only_where_that_changes_nothing():
+    class Counting(Made):
+        def __init__(self, invariant: bool) -> None:
+            super().__init__()
+            self.spec = replace(self.spec, info=replace(self.spec.info, batch_invariant=invariant))
+            self.batches: set[int] = set()
+
+        def encode(self, chunk, state):
+            self.batches.add(len(chunk))
+            return super().encode(chunk, state)
+
+    for invariant, batches in ((True, {4}), (False, {1})):
+        tokenizer = Counting(invariant)
+        encode(tokenizer, CLIPS)
+        assert tokenizer.batches == batches
 
 
 def test_shuffled_codes_are_the_same_codes_elsewhere():

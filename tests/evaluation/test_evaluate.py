@@ -1,6 +1,7 @@
 """The whole table of a tokenizer whose codes are known, on made-up recordings."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ def table(audio: Path) -> dict[tuple[str, str], dict]:
 def register(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(codec.BUILTIN, "made", "tests.evaluation.made:Made")
     patch.setitem(codec.BUILTIN, "decoding", "tests.evaluation.made:Decoding")
+    patch.setitem(codec.BUILTIN, "bare", "tests.evaluation.made:Bare")
     patch.setattr(synthetic, "LEARNED", 2)
     patch.setattr(synthetic, "SCORED", 2)
 
@@ -90,6 +92,19 @@ def test_what_cannot_be_measured_is_null_with_a_reason(table):
 def test_notes_are_learned_by_majority_where_words_name_none(table):
     line = next(r for (figure, _), r in table.items() if figure == "note, pitch class, probe")
     assert line["n"] == 2 and "other seeds" in line["note"] and 0.0 <= line["value"] < 0.9
+
+
+def test_a_tokenizer_without_words_or_semantic_layers_on_recordings_without_classes(audio, tmp_path, monkeypatch):
+    register(monkeypatch)
+    shutil.copytree(audio / "music", tmp_path / "music")
+    rows = {(r["figure"], r["of"]): r for r in evaluate("bare", tmp_path, 0, lambda text: None)["rows"]}
+    for group in ("S", "A", "S+A", "A0"):
+        assert rows["ESC-10 probe", group]["value"] is None and rows["ESC-10 probe", group]["note"]
+    assert all(
+        r["value"] is None for (figure, _), r in rows.items() if "in words" in figure or "legend only, no" in figure
+    )
+    # One recording of one pitch: its entropy was measured, and is zero.
+    assert rows["same codes, gain -12 dB", "A0"]["value"] == 1.0 and rows["entropy", "all"]["value"] == 0.0
 
 
 def test_the_command_writes_the_same_twice_and_shows_one_table(audio, tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """What is learned from and what is scored."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,19 @@ def test_codes_meet_the_80_ms_that_their_middle_lies_in(audio: Path):
     level = found.heard.descriptors[:, 0]
     assert torch.equal(found.coded.silent["S0"], found.heard.silent)
     assert ((-level / 4 - found.coded.codes["S1"][::2]).abs()[~found.heard.silent] < 0.51).all()
+
+
+def test_a_tokenizer_of_another_rate_is_met_in_time(audio: Path):
+    class Faster(Made):
+        def __init__(self) -> None:
+            super().__init__()
+            self.spec = replace(self.spec, sr=16_000, frame_samples=320)  # 20 ms
+
+    found = load(Faster(), choose(audio, 0)[1][:2], ["clock_tick"], 1.0, str, "scored")
+    assert [len(x) for x in found.audio] == [16_000] * 2
+    at = described(found, Faster().spec, "S0")
+    # 50 codes a second against 12 whole frames of 80 ms: the last two lie in none.
+    assert at.tolist() == [*(i // 4 for i in range(48)), -1, -1, *(12 + i // 4 for i in range(48)), -1, -1]
 
 
 def test_places_start_anew_with_each_clip():

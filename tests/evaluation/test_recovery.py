@@ -1,5 +1,6 @@
 """Descriptors from the means of codes."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -29,6 +30,11 @@ def test_half_the_variance_is_half():
     learned, scored = halves(measured(codes, values))
     assert r2(learned, scored, 2) == pytest.approx(0.5, abs=0.02)
     assert set(learned.clip.tolist()) == {0, 2, 4, 6, 8} and set(scored.clip.tolist()) == {1, 3, 5, 7, 9}
+
+
+def test_the_spread_is_about_the_mean_of_what_was_drawn():
+    # Two values, 1 and 3: variance about their mean 2 in sum; an error of 1 in sum leaves half.
+    assert variance_share(np.array([[2.0, 4.0, 10.0, 1.0]])).tolist() == [0.5]
 
 
 def test_a_code_that_was_not_met_stands_for_the_mean_of_all():
