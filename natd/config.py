@@ -224,7 +224,11 @@ def _file_faults(config: Config) -> Iterator[str]:
         if isinstance(stream, FileStream) and not os.access(stream.path, os.R_OK):
             yield f"stream[{stream.name}].source: cannot read {stream.path}"
         if stream.tap is not None and not os.access(stream.tap.parent, os.W_OK):
-            yield f"stream[{stream.name}].tap: cannot write in {stream.tap.parent}"
+            yield f"stream[{stream.name}].tap: {_no_place(stream.tap.parent)}"
         path = config.output.path_for(stream.name)
         if path not in (None, "-") and not os.access(Path(str(path)).parent, os.W_OK):
-            yield f"output.path: cannot write in {Path(str(path)).parent}"
+            yield f"output.path: {_no_place(Path(str(path)).parent)}"
+
+
+def _no_place(folder: Path) -> str:
+    return f"cannot write in {folder}" if folder.exists() else f"the folder {folder} does not exist"

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -18,7 +19,7 @@ from natd.audio.chunks import Format
 from natd.audio.pcm import RawFormat
 from natd.endpoints import OFF, split_http
 from natd.engine import Engine
-from natd.errors import ConfigError, NatdError
+from natd.errors import ConfigError, NatdError, OutputError
 from natd.logs import Logs
 from natd.metrics import Metrics
 from natd.notify import Notifier, Watchdog
@@ -274,11 +275,15 @@ class Daemon:
     def _answers(self) -> dict[str, Callable[[dict[str, Any]], Any]]:
         return {
             "status": lambda request: self._health(),
-            "stats": lambda request: {name: self._metrics.window(name) for name in self._chosen(request)},
+            "stats": lambda request: {"streams": {name: self._metrics.window(name) for name in self._chosen(request)}},
             "keyframe": self._keyframe,
-            "legend": lambda request: {layer: dict(codes) for layer, codes in self._engine.tokenizer.glossary.items()},
+            "legend": lambda request: {"codes": self._legend()},
             "devices": self._devices,
         }
+
+    def _legend(self) -> dict[str, dict[str, str]]:
+        glossary = self._engine.tokenizer.glossary
+        return {layer: {str(code): words for code, words in codes.items()} for layer, codes in glossary.items()}
 
     def _chosen(self, request: dict[str, Any]) -> list[str]:
         name = request.get("stream")
@@ -307,8 +312,14 @@ class Daemon:
         return {"ok": self._exit == 0 and not self._stopping, "version": __version__, "streams": streams}
 
     def _summary(self) -> str:
-        names = ", ".join(f"{s.name} ({s.source})" for s in self._config.stream)
+        names = ", ".join(f"{s.name} ({_words(s)})" for s in self._config.stream)
         return f"{names} by {self._config.engine.tokenizer} on {self._zeromq.publish_endpoint}"
+
+
+def _words(chosen: settings.StreamSettings) -> str:
+    if isinstance(chosen, settings.DeviceStream):
+        return "the default sound card" if chosen.device is None else f"sound card {chosen.device}"
+    return str(getattr(chosen, "source", ""))
 
 
 def _counters_of(sink: Sink) -> Callable[[], Mapping[str, int]]:
@@ -317,6 +328,9 @@ def _counters_of(sink: Sink) -> Callable[[], Mapping[str, int]]:
 
 def _recording(output: settings.OutputSettings) -> FileSink:
     assert output.path is not None
+    folder = output.path.rpartition("/")[0]
+    if folder and "{stream}" not in folder and not Path(folder).is_dir():
+        raise OutputError(f"the folder {folder} for the recording does not exist: make it first")
     return FileSink(
         output.path,
         rotate_bytes=round(output.rotate_mb * MIB),

@@ -44,10 +44,11 @@ class Limiter(logging.Filter):
             cause = self._causes.get(key)
             if cause is not None and now < cause.until:
                 cause.count += 1
+                cause.latest = record
                 self._counters["log_suppressed"] += 1
                 return False
             if cause is None:
-                cause = self._causes[key] = _Cause(record.levelno)
+                cause = self._causes[key] = _Cause(record)
                 if len(self._causes) > LIMIT_CAUSES:
                     self._causes.popitem(last=False)
             cause.until = now + LIMIT_S
@@ -60,20 +61,21 @@ class Limiter(logging.Filter):
             for key in [k for k, c in self._causes.items() if at_end or now >= c.until]:
                 cause = self._causes.pop(key)
                 if cause.count:
-                    records.append(_repeated(key, cause))
+                    records.append(_repeated(cause))
         return records
 
 
 class _Cause:
-    __slots__ = ("count", "level", "until")
+    __slots__ = ("count", "latest", "until")
 
-    def __init__(self, level: int) -> None:
-        self.level, self.until, self.count = level, 0.0, 0
+    def __init__(self, first: logging.LogRecord) -> None:
+        self.latest, self.until, self.count = first, 0.0, 0
 
 
-def _repeated(key: tuple[str, str], cause: _Cause) -> logging.LogRecord:
-    name, template = key
-    return logging.LogRecord(name, cause.level, "", 0, "%d more of: %s", (cause.count, template), None)
+def _repeated(cause: _Cause) -> logging.LogRecord:
+    latest = cause.latest
+    more = f"{cause.count} more like this, the latest: {latest.getMessage()}"
+    return logging.LogRecord(latest.name, latest.levelno, "", 0, "%s", (more,), None)
 
 
 class Lines(logging.Formatter):

@@ -491,9 +491,9 @@ tap = "/nowhere/t.wav"
     assert str(caught.value).splitlines() == [
         "4 faults",
         "  security: cannot read /nowhere/key: No such file or directory",
-        "  output.path: cannot write in /nowhere",
+        "  output.path: the folder /nowhere does not exist",
         "  stream[live].source: cannot read /nowhere/a.wav",
-        "  stream[live].tap: cannot write in /nowhere",
+        "  stream[live].tap: the folder /nowhere does not exist",
     ]
 
 

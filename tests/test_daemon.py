@@ -15,6 +15,7 @@ import zmq
 
 import natd_client
 from tests.daemon import Daemon, free_ports, full_codes
+from tests.schema import validate_line
 
 
 @pytest.fixture
@@ -277,6 +278,35 @@ def test_many_who_ask_for_devices_do_not_disturb_the_streams():
         natd.signal(signal.SIGTERM)
         events = natd.events()
     assert [e for e in events if e["event"] == "gap"] == []
+
+
+def test_every_control_operation_answers_as_the_schema_says():
+    with Daemon("--source", "demo:") as natd:
+        natd.event("frame", fi=2)
+        answers = {}
+        for op in ("status", "stats", "keyframe", "legend", "devices", "streams", "header"):
+            request = {"op": op} if op in ("devices", "legend", "streams") else {"op": op, "stream": "live"}
+            [answer] = natd_client.ask(natd.control, request, timeout=15)
+            answers[op] = validate_line(json.dumps(answer).encode() + b"\n")
+        assert natd.event("frame", kf=True)["fi"] > 2
+        [failed] = natd_client.ask(natd.control, {"op": "stats", "stream": "nobody"}, timeout=15)
+        natd.signal(signal.SIGTERM)
+        assert natd.wait() == 0
+    assert answers["status"]["ok"] is True
+    assert answers["status"]["streams"]["live"]["state"] == "live"
+    assert answers["stats"]["streams"]["live"]["encode"]["p50"] > 0
+    assert answers["keyframe"]["requested"] == ["live"]
+    assert len(answers["legend"]["codes"]["S1"]) == 256
+    assert answers["streams"]["streams"][0]["stream"] == "live"
+    assert failed["event"] == "error" and "nobody" in failed["message"]
+
+
+def test_a_recording_into_a_folder_that_is_not_there_is_refused(tmp_path):
+    command = [*Daemon(output=False).command, "--source", "demo:", "--output", str(tmp_path / "nowhere" / "x.ndjson")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 73
+    assert f"{tmp_path}/nowhere" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_systemd_hears_ready_watchdog_reload_and_stopping(tmp_path):

@@ -51,7 +51,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class FormatChange:
-    """The source goes on in another format; its sample count starts again at 0.
+    """The source goes on in this format, another or (away and back, a new producer) the old; its count starts at 0.
 
     `lost_s` is the time (s) without audio before the new format's first sample (0.0 if none was lost).
     """
@@ -229,11 +229,14 @@ class FrameAssembler:
         self._close(out)
         lost = Fraction(round(event.lost_s * 1e9), 10**9)
         origin = self._position(self._expected) + lost * self.sr
+        changed = event.format != self.format
         if self._gap is not None or math.ceil(origin / self.frame_samples) > self._fi:
-            self._declare(origin, lost, "format_change", out)
+            self._declare(origin, lost, "format_change" if changed else "device_lost", out)
+        given = len(out)
         self._give_gap(out)
         self._open_format(event.format, origin)
-        out.append(FormatChunk(event.format, float(lost * 1000)))
+        if changed or len(out) == given:  # the gap alone says that a source in the old format was away
+            out.append(FormatChunk(event.format, float(lost * 1000)))
 
     def _end(self, event: End, out: list[Chunk]) -> None:
         self._close(out)

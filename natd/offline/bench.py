@@ -137,7 +137,12 @@ async def _first_line(probe: Process, daemon: Process, log: IO[bytes]) -> None:
 @contextlib.asynccontextmanager
 async def _process(command: list[str], log: IO[bytes] | None) -> AsyncIterator[Process]:
     """A child that does not outlive the block; what it says goes to `log`, or comes back through a pipe."""
-    child = await asyncio.create_subprocess_exec(*command, stdout=log or PIPE, stderr=log)
+    child = await asyncio.create_subprocess_exec(
+        *command,
+        stdout=log or PIPE,
+        stderr=log,
+        start_new_session=True,  # Ctrl-C is ours to hand on
+    )
     try:
         yield child
     finally:

@@ -60,7 +60,8 @@ def check_recording(path: str) -> int:
     print(f"{recording.lines} lines, {recording.seconds:.2f} s of sample time")
     print(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count or name == "faults"))
     if recording.unfinished > 0:
-        print(f"note: {recording.unfinished} of {counts['epochs']} epochs have no end: the recording was cut off")
+        epochs = f"{recording.unfinished} of {counts['epochs']} epochs"
+        print(f"note: {epochs} have no end here: rotated, cut off, or still being written")
     if not counts["epochs"]:
         recording.faults.append((recording.lines, "no header: this is not a recording of natd"))
         counts["faults"] += 1

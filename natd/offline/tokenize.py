@@ -71,7 +71,8 @@ async def _one(file: str, engine: Engine, lines: Lines, chunk_ms: float, advance
     await lines.drain()
     wall_s = time.perf_counter() - started
     audio_s = lines.frames * engine.spec.frame_samples / engine.spec.sr
-    rtf = f", real-time factor {wall_s / audio_s:.4f}" if audio_s else ""
+    short = f" (shorter than one frame of {engine.spec.frame_samples * 1000 / engine.spec.sr:g} ms)"
+    rtf = f", real-time factor {wall_s / audio_s:.4f}" if audio_s else short
     return f"{file}: {lines.frames} frames, {audio_s:.2f} s of audio in {wall_s:.2f} s{rtf}"
 
 

@@ -84,6 +84,11 @@ class PathPattern:
         """True if streams go to files of their own."""
         return "{stream}" in self.text
 
+    @property
+    def folder_names_stream(self) -> bool:
+        """True if a stream's folder is made for it; any other folder must be there: a disk may not be mounted."""
+        return "{stream}" in self.text.rpartition("/")[0].rpartition("/")[2]
+
     def at(self, stream: str, unix_ns: int) -> Path:
         """The path for `stream` at that wall time, in local time."""
         folder, slash, name = self.text.rpartition("/")
@@ -132,7 +137,8 @@ class RecordingFile:
         """Open the file of this moment; OSError if that cannot be done."""
         self.close()
         self.path = self._pattern.at(self._stream, self._clock.unix_ns())
-        self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        if self._pattern.folder_names_stream:
+            self.path.parent.mkdir(mode=0o750, exist_ok=True)
         if self._max_bytes is not None and self.path.is_file() and self.path.stat().st_size >= self._max_bytes:
             self._number(self.path)
         torn = self.path.is_file() and not _ends_whole(self.path)

@@ -148,7 +148,9 @@ class ZeromqSink:
             answer = self._answers[call.op](call.request)
             if inspect.isawaitable(answer):
                 answer = await answer
-            reply = answer if isinstance(answer, bytes) else orjson.dumps(answer) + b"\n"
+            if not isinstance(answer, bytes):
+                answer = orjson.dumps({"event": "answer", "op": call.op, **answer}) + b"\n"
+            reply = answer
         except Exception as error:  # a fault in one answer is told to its asker and logged; the daemon goes on
             log.exception("control op %s failed", call.op)
             reply = self._failure("failed", f"{type(error).__name__}: {error}")

@@ -60,15 +60,22 @@ def numbered(n: int) -> bytes:
 def test_lines_are_appended_and_only_the_group_may_read(tmp_path: Path):
     before = os.umask(0o022)
     try:
-        file = recording(tmp_path / "deep" / "{stream}.ndjson")
+        file = recording(tmp_path / "{stream}" / "all.ndjson")
         file.append(LINE)
         file.append(LINE * 2)
         file.close()
     finally:
         os.umask(before)
-    path = tmp_path / "deep" / "stage.ndjson"
+    path = tmp_path / "stage" / "all.ndjson"
     assert path.read_bytes() == LINE * 3
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path):
+    file = recording(tmp_path / "not mounted" / "{stream}.ndjson")
+    with pytest.raises(FileNotFoundError):
+        file.append(LINE)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_there_is_appended_to_and_a_torn_line_ended(tmp_path: Path):
