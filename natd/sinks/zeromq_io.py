@@ -6,6 +6,7 @@ import ctypes
 import logging
 import math
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -82,6 +83,7 @@ class ZeromqThread:
         self._replies: deque[tuple[list[bytes], bytes]] = deque()
         self._wake_out, self._wake_in = os.pipe()
         self._awake = self._stopping = self._closed = self._rebind = False
+        self._pipe = threading.Lock()  # held while the pipe is written or closed
         self._snapshots = 0
         self._trim_at = math.inf
         self._poller = zmq.Poller()
@@ -124,9 +126,12 @@ class ZeromqThread:
         self._wake()
 
     def _wake(self) -> None:
-        if not self._awake and not self._closed:
-            self._awake = True  # cleared before the thread looks at the queues, so no item is left behind
-            os.write(self._wake_in, b"\0")
+        if self._awake:
+            return
+        with self._pipe:  # a thread that sees the stop by itself may be closing the pipe at this moment
+            if not self._closed:
+                self._awake = True  # cleared before the thread looks at the queues, so no item is left behind
+                os.write(self._wake_in, b"\0")
 
     # ---- the thread
 
@@ -169,9 +174,10 @@ class ZeromqThread:
             if open_socket is not None:
                 open_socket.close(linger=500)
         self._zap.close(linger=0)
-        self._closed = True
-        os.close(self._wake_in)
-        os.close(self._wake_out)
+        with self._pipe:
+            self._closed = True
+            os.close(self._wake_in)
+            os.close(self._wake_out)
 
     # ---- publishing
 

@@ -98,7 +98,7 @@ def test_answers_are_called_on_the_loop_and_may_wait(context):
                "legend": lambda request: b'{"as":"it is"}\n', "devices": slowly, "keyframe": fails}  # fmt: skip
     with running_sink(answers=answers) as running:
         dealer = asker(context, running.sink.control_endpoint)
-        assert json.loads(ask(dealer, {"op": "status"})[0]) == {"loop": True}
+        assert json.loads(ask(dealer, {"op": "status"})[0]) == {"event": "answer", "op": "status", "loop": True}
         assert ask(dealer, {"op": "legend"}) == [b'{"as":"it is"}\n']
         assert json.loads(ask(dealer, {"op": "devices", "stream": "stage"})[0]) == {
             "event": "devices", "asked": {"op": "devices", "stream": "stage"}}  # fmt: skip

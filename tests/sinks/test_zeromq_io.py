@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import zmq
@@ -199,3 +201,31 @@ def test_the_daemon_dies_of_an_error_in_the_thread_and_says_which():
             running.sink._io._publish_queued = lambda: 1 / 0
             running.publish(header())
             until(lambda: running.sink._ended.done())
+
+
+class SlowPipe:
+    """A pipe end whose owner pauses between deciding to write and writing, as a preempted thread does."""
+
+    def __init__(self, io: ZeromqThread) -> None:
+        self.io, self.closed_between = io, False
+
+    def write(self, fd: int, data: bytes) -> int:
+        deadline = time.monotonic() + 0.2
+        while not self.io._closed and time.monotonic() < deadline:
+            time.sleep(0.001)
+        self.closed_between = self.io._closed
+        return 0
+
+
+def test_the_pipe_is_not_closed_under_a_writer(monkeypatch):
+    with running_sink() as running:
+        io = running.sink._io
+        slow = SlowPipe(io)
+        running.publish(header())
+        slow_os = SimpleNamespace(write=slow.write, read=os.read, close=os.close)
+        monkeypatch.setattr("natd.sinks.zeromq_io.os", slow_os)
+        io._stopping = True  # the thread sees it by itself, at its next turn
+        io._awake = False
+        io._wake()
+        monkeypatch.undo()
+        assert slow.closed_between is False
