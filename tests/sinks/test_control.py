@@ -89,7 +89,7 @@ def test_header_is_the_published_line(running, context):
 def test_answers_are_called_on_the_loop_and_may_wait(context):
     async def slowly(request):
         await asyncio.sleep(0.01)
-        return {"event": "devices", "asked": request}
+        return {"asked": request}
 
     def fails(request):
         raise ValueError("no \x1b[31m card")
@@ -101,11 +101,11 @@ def test_answers_are_called_on_the_loop_and_may_wait(context):
         assert json.loads(ask(dealer, {"op": "status"})[0]) == {"event": "answer", "op": "status", "loop": True}
         assert ask(dealer, {"op": "legend"}) == [b'{"as":"it is"}\n']
         assert json.loads(ask(dealer, {"op": "devices", "stream": "stage"})[0]) == {
-            "event": "devices", "asked": {"op": "devices", "stream": "stage"}}  # fmt: skip
+            "event": "answer", "op": "devices", "asked": {"op": "devices", "stream": "stage"}}  # fmt: skip
         assert validate_line(ask(dealer, {"op": "keyframe"})[0]) == {
             "event": "error", "code": "failed", "message": "ValueError: no ?[31m card"}  # fmt: skip
         assert running.sink.counters["control_failed"] == 1
-        assert json.loads(ask(dealer, {"op": "status"})[0]) == {"loop": True}
+        assert json.loads(ask(dealer, {"op": "status"})[0])["loop"] is True
 
 
 def test_only_so_many_answers_may_be_waited_for(context):
