@@ -11,16 +11,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import secrets
 import time
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, Self
 
 import msgpack
 import zmq
 
-__all__ = ["AsyncListener", "Feeder", "Follower", "Listener", "ask"]
+__all__ = ["AsyncListener", "Feeder", "Follower", "Listener", "ask", "names"]
 
 Event = dict[str, Any]
 Curve = tuple[str, str, str]  # the server's public key, our public key, our secret key: Z85
@@ -30,6 +32,8 @@ REPLY_S = 1.0
 _TRIES = 3
 _MAX_HELD = 20_000  # live events kept while a replay is under way
 _MESSAGES_AT_ONCE = 64
+_MAX_NAMES = 65_536  # of a layer
+_PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 _SAMPLE_BYTES = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
 _ARRAY_FORMATS = {"s16le": "h", "s32le": "i", "f32le": "f"}
 
@@ -490,6 +494,36 @@ def ask(control: str, request: Event, *, curve: Curve | None = None, timeout: fl
     finally:
         socket.close()
         context.term()
+
+
+def names(header: Event) -> dict[str, dict[int, str]]:
+    """Layer -> code -> short name, as the legend of a header event says (PROTOCOL.md, "Names"); {} if it has none."""
+    sizes = {layer["name"]: min(layer["vocab"], _MAX_NAMES) for layer in header["layers"]}
+    found = header["legend"].get("names", {})
+    return {layer: _expand(runs, sizes[layer]) for layer, runs in found.items() if layer in sizes}
+
+
+def _expand(runs: list[Any], size: int) -> dict[int, str]:
+    named: dict[int, str] = {}
+    firsts = [run["first"] if isinstance(run, dict) else run[0] for run in runs]
+    for run, first, end in zip(runs, firsts, [*firsts[1:], size], strict=True):
+        said: Iterator[str] = iter(())  # a kind of run that this version does not know
+        if isinstance(run, list):
+            said = itertools.repeat(run[1])
+        elif "form" in run and "axes" in run:
+            head, *parts = run["form"].split("{}")
+            chosen = itertools.product(*map(_axis, run["axes"]))
+            said = (head + "".join(word + part for word, part in zip(words, parts, strict=False)) for words in chosen)
+        codes = range(first, min(end, size))
+        named.update((code, name) for code, name in zip(codes, said, strict=False) if name)
+    return named
+
+
+def _axis(axis: Any) -> list[str]:
+    if isinstance(axis, list):
+        return axis
+    notes = range(axis["lowest"], axis["lowest"] + min(axis["count"], _MAX_NAMES)) if "lowest" in axis else ()
+    return [f"{_PITCH_CLASSES[midi % 12]}{midi // 12 - 1}" for midi in notes]
 
 
 def main() -> None:

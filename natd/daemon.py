@@ -17,6 +17,8 @@ import uvloop
 from natd import __version__, settings
 from natd.audio.chunks import Format
 from natd.audio.pcm import RawFormat
+from natd.codebooks import legend
+from natd.codec import Tokenizer
 from natd.endpoints import OFF, split_http
 from natd.engine import Engine
 from natd.errors import ConfigError, NatdError, OutputError
@@ -68,6 +70,7 @@ class Daemon:
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._changed = asyncio.Event()
         self._listing: asyncio.Task[list[DeviceInfo]] | None = None
+        self._tokenizer: Tokenizer | None = None  # until the model is warm
         self._stopping = self._signalled = False
         self._exit = 0
 
@@ -93,7 +96,7 @@ class Daemon:
         self._sinks: list[Sink] = [self._zeromq]
         if config.http.endpoint != OFF:
             host, port = split_http(config.http.endpoint)
-            self._sinks.append(HttpSink(host, port, self._metrics.prometheus_text, self._health))
+            self._sinks.append(HttpSink(host, port, self._metrics.prometheus_text, self._health, self._legend))
         if config.output.path == "-":
             self._sinks.append(StdoutSink(on_closed=self._stop))
         elif config.output.path is not None:
@@ -111,6 +114,7 @@ class Daemon:
             self._metrics.watch({}, self._ingest.counters)
         engine = Engine(config.engine.tokenizer, config.engine.device, config.engine.threads)
         self._engine = await parts.enter_async_context(engine)
+        self._tokenizer = engine.tokenizer
         for counters in (engine.counters, self._logs.counters, self._notifier.counters):
             self._metrics.watch({}, counters)
         self._metrics.gauge("subscribers", lambda: float(self._zeromq.subscribers))
@@ -277,13 +281,14 @@ class Daemon:
             "status": lambda request: self._health(),
             "stats": lambda request: {"streams": {name: self._metrics.window(name) for name in self._chosen(request)}},
             "keyframe": self._keyframe,
-            "legend": lambda request: {"codes": self._legend()},
+            "legend": lambda request: self._legend(request.get("layer"), request.get("code")),
             "devices": self._devices,
         }
 
-    def _legend(self) -> dict[str, dict[str, str]]:
-        glossary = self._engine.tokenizer.glossary
-        return {layer: {str(code): words for code, words in codes.items()} for layer, codes in glossary.items()}
+    def _legend(self, layer: str | None, code: int | None) -> dict[str, Any]:
+        if self._tokenizer is None:
+            raise NatdError("the model is being loaded: ask again")
+        return legend.answer(self._tokenizer, layer, code)
 
     def _chosen(self, request: dict[str, Any]) -> list[str]:
         name = request.get("stream")

@@ -15,6 +15,7 @@ from natd import wire
 from natd.audio.chunks import Block, End, Format, FormatChunk, FrameAssembler, FrameChunk, GapChunk
 from natd.backlog import Backlog, Item
 from natd.clock import Clock, SystemClock
+from natd.codebooks import naming
 from natd.engine import Engine
 from natd.metrics import Metrics
 from natd.packer import Packer
@@ -49,6 +50,7 @@ class Stream:
         spec = engine.spec
         self._frame_ms = spec.frame_samples * 1000 / spec.sr
         self._layers = tuple(replace(layer, encoding=settings.encoding(layer.name)) for layer in spec.layers)
+        self._legend = naming.legend(getattr(engine.tokenizer, "names", {}), spec.layers)
         glossary = engine.tokenizer.glossary
         self._packer = Packer(self._layers, spec.sr, spec.frame_samples, settings.keyframe_interval_s, glossary)
         self._backlog = Backlog(backlog_s, source.live, self._frame_ms, self._clock)
@@ -245,6 +247,7 @@ class Stream:
                 clock=wire.ClockInfo(t0_unix_ns=unix, t0_mono_ns=t0),
                 layers=self._layers,
                 keyframe_interval_s=self.settings.keyframe_interval_s,
+                legend=self._legend,
             )
         )
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 
 import numpy as np
 import pytest
@@ -289,6 +290,11 @@ def test_every_control_operation_answers_as_the_schema_says():
             [answer] = natd_client.ask(natd.control, request, timeout=15)
             answers[op] = validate_line(json.dumps(answer).encode() + b"\n")
         assert natd.event("frame", kf=True)["fi"] > 2
+        ask = {"op": "legend", "layer": "S1", "code": 37}
+        [code] = natd_client.ask(natd.control, ask, timeout=15)
+        validate_line(json.dumps(code).encode() + b"\n")
+        with urllib.request.urlopen(f"http://{natd.http}/legend/S1/37", timeout=15) as reply:
+            assert json.load(reply) == code
         [failed] = natd_client.ask(natd.control, {"op": "stats", "stream": "nobody"}, timeout=15)
         natd.signal(signal.SIGTERM)
         assert natd.wait() == 0
@@ -296,7 +302,10 @@ def test_every_control_operation_answers_as_the_schema_says():
     assert answers["status"]["streams"]["live"]["state"] == "live"
     assert answers["stats"]["streams"]["live"]["encode"]["p50"] > 0
     assert answers["keyframe"]["requested"] == ["live"]
-    assert len(answers["legend"]["codes"]["S1"]) == 256
+    vocab = next(row["vocab"] for row in answers["header"]["layers"] if row["name"] == "S1")
+    assert len(answers["legend"]["codes"]["S1"]) == vocab
+    assert code["phrase"] == answers["legend"]["codes"]["S1"]["37"]
+    assert (code["layer"], code["code"]) == ("S1", 37)
     assert answers["streams"]["streams"][0]["stream"] == "live"
     assert failed["event"] == "error" and "nobody" in failed["message"]
 

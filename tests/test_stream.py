@@ -7,13 +7,14 @@ import pytest
 
 from natd import codec
 from natd.audio.chunks import Block, End, Format, Loss
+from natd.codebooks.naming import Name
 from natd.engine import Engine
-from natd.errors import SourceError
+from natd.errors import ModelError, SourceError
 from natd.metrics import Metrics
 from natd.settings import StatsSettings, StreamSettings
 from natd.stream import Stream
 from natd.wire import ErrorEvent, Event, Frame, Gap, Header, StreamEnd
-from tests.test_engine import FRAME
+from tests.test_engine import FRAME, SumTokenizer
 
 RATE = 100  # that of the tokenizer: a frame is 80 ms
 
@@ -144,3 +145,14 @@ def test_time_zero_is_that_of_the_first_sample_even_if_it_was_lost():
     kept = run(Script(Loss(0, 50, "overrun"), block(50, 150, mono_ns=7_000_000_000), End("eof")))
     [header] = kept.of(Header)
     assert header.clock.t0_mono_ns == 5_000_000_000
+
+
+def test_a_header_holds_the_names_of_a_tokenizer_that_has_some(monkeypatch):
+    script = Script(block(0, FRAME), End("eof"))
+    assert run(script).of(Header)[0].legend == {}
+    monkeypatch.setattr(SumTokenizer, "names", {"S0": [Name(0, "nothing"), Name(1, "some")]}, raising=False)
+    kept = run(Script(block(0, FRAME), End("eof")))
+    assert kept.of(Header)[0].legend == {"names": {"S0": [[0, "nothing"], [1, "some"]]}}
+    monkeypatch.setattr(SumTokenizer, "names", {"S1": [Name(0, "nothing")]})
+    with pytest.raises(ModelError, match="layers that there are not: S1"):
+        run(Script(block(0, FRAME), End("eof")))

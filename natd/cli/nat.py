@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--version", action="version", version=f"nat {__version__}")
     verbs = p.add_subparsers(metavar="VERB", required=True)
-    for add in (_add_tokenize, _add_devices, _add_doctor, _add_tail, _add_feed, _add_check):
+    for add in (_add_tokenize, _add_decode, _add_devices, _add_doctor, _add_tail, _add_listen, _add_feed, _add_check):
         add(verbs)
     for name, about, adds in (
         ("bench", "measure", (_add_bench_latency,)),
@@ -103,6 +103,22 @@ def tokenize(args: argparse.Namespace) -> int:
     return tokenize_files(args.files, args.output, args.tokenizer, args.chunk_ms)
 
 
+def _add_decode(verbs: Verbs) -> None:  # type: ignore[type-arg]
+    about = "a recording of the stream back to sound: what its acoustic codes hold"
+    p = _verb(verbs, "decode", decode, about, "nat decode concert.ndjson -o concert.wav")
+    p.add_argument("file", metavar="FILE", help="NDJSON; - for standard input")
+    p.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="WAV file to write")
+    p.add_argument("--layers", type=int, metavar="N", help="only the first N acoustic layers (default: all)")
+    p.add_argument("--stream", metavar="NAME", help="which stream of the recording (default: the only one)")
+
+
+def decode(args: argparse.Namespace) -> int:
+    """A WAV file; how it went on standard error."""
+    from natd.offline.decode import decode_recording
+
+    return decode_recording(args.file, args.output, args.layers, args.stream)
+
+
 def _add_check(verbs: Verbs) -> None:  # type: ignore[type-arg]
     about = "check a recording of the stream: every line valid, frames and gaps without hole or overlap"
     p = _verb(verbs, "check", check, about, "nat check concert.ndjson")
@@ -148,12 +164,8 @@ def _add_tail(verbs: Verbs) -> None:  # type: ignore[type-arg]
     about = "watch a running stream: what is heard in words, level, latency, losses"
     p = _verb(verbs, "tail", tail, about, "nat tail stage --endpoint tcp://127.0.0.1:5556")
     p.add_argument("stream", nargs="?", metavar="STREAM", help="name of the stream (default: the only one)")
-    p.add_argument("--endpoint", default=PUBLISH, help=f"where natd publishes (default: {PUBLISH})")
-    p.add_argument("--control", default=CONTROL, metavar="ENDPOINT", help=f"its control socket (default: {CONTROL})")
-    p.add_argument("--http", metavar="URL", help="read from its HTTP server instead, e.g. http://127.0.0.1:8088")
     p.add_argument("--raw", action="store_true", help="print the lines as they come")
-    p.add_argument("--seconds", type=_positive, metavar="S", help="stop after S seconds")
-    _add_keys(p)
+    _add_live(p)
 
 
 def tail(args: argparse.Namespace) -> int:
@@ -163,6 +175,35 @@ def tail(args: argparse.Namespace) -> int:
 
     address = Address(args.endpoint, args.control, args.http, client_keys(args.server_key, args.key))
     return follow(address, args.stream, raw=args.raw, seconds=args.seconds)
+
+
+def _add_listen(verbs: Verbs) -> None:  # type: ignore[type-arg]
+    about = "what is heard as plain text for a language model: a line a second, or only what changes"
+    p = _verb(verbs, "listen", listen, about, "nat listen concert.flac --brief")
+    what = "audio, or a recorded stream (NDJSON); - for a recorded one on standard input (default: a running one)"
+    p.add_argument("files", nargs="*", metavar="FILE", help=what)
+    p.add_argument(
+        "--every", type=_positive, default=1.0, metavar="S", help="seconds that a line stands for (default: 1)"
+    )
+    p.add_argument("--changes", action="store_true", help="tell only what has changed")
+    p.add_argument("--brief", action="store_true", help="the same in few words: about 12 tokens a second at most")
+    p.add_argument("--tokenizer", default="ears", metavar="NAME", help="tokenizer for audio files (default: ears)")
+    p.add_argument("--stream", metavar="NAME", help="which running stream (default: the only one)")
+    _add_live(p)
+
+
+def listen(args: argparse.Namespace) -> int:
+    """Text on standard output; files in turn, or a running stream until it ends."""
+    from natd.llm.view import Style
+    from natd.offline.keys import client_keys
+    from natd.offline.listen import listen_live, listen_to_files
+    from natd.offline.tail import Address
+
+    style = Style(args.every, args.changes, args.brief)
+    if args.files:
+        return listen_to_files(args.files, args.tokenizer, style)
+    address = Address(args.endpoint, args.control, args.http, client_keys(args.server_key, args.key))
+    return listen_live(address, args.stream, args.seconds, style)
 
 
 def _add_feed(verbs: Verbs) -> None:  # type: ignore[type-arg]
@@ -188,6 +229,14 @@ def feed(args: argparse.Namespace) -> int:
     if args.source == "mic":
         return feed_microphone(Microphone(args.device, args.rate or 48_000, args.channels or 1), target)
     return feed_file(args.source, target, fast=args.fast)
+
+
+def _add_live(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--endpoint", default=PUBLISH, help=f"where natd publishes (default: {PUBLISH})")
+    p.add_argument("--control", default=CONTROL, metavar="ENDPOINT", help=f"its control socket (default: {CONTROL})")
+    p.add_argument("--http", metavar="URL", help="read from its HTTP server instead, e.g. http://127.0.0.1:8088")
+    p.add_argument("--seconds", type=_positive, metavar="S", help="stop after S seconds")
+    _add_keys(p)
 
 
 def _add_keys(p: argparse.ArgumentParser) -> None:
@@ -259,6 +308,7 @@ def _add_eval_tokenizer(verbs: Verbs) -> None:  # type: ignore[type-arg]
     p.add_argument("tokenizer", metavar="NAME", help="tokenizer, e.g. ears")
     p.add_argument("--audio", type=Path, required=True, metavar="DIR", help="folder of recordings")
     p.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there as JSON")
+    p.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw how far its names of kinds can be believed")
     p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all that is drawn (default: 0)")
 
 
@@ -266,7 +316,7 @@ def eval_tokenizer(args: argparse.Namespace) -> int:
     """One table; how it goes on standard error."""
     from natd.offline.evaluate import evaluate_tokenizer
 
-    return evaluate_tokenizer(args.tokenizer, args.audio, args.seed, args.json)
+    return evaluate_tokenizer(args.tokenizer, args.audio, args.seed, args.json, args.plot)
 
 
 def _add_train_ears0(verbs: Verbs) -> None:  # type: ignore[type-arg]

@@ -5,13 +5,14 @@ A tokenizer is weights + `initial_state(batch)` + `encode(chunk, state) -> codes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Protocol
 
+from natd.codebooks.naming import Run
 from natd.errors import ConfigError
 from natd.wire import Layer, TokenizerInfo
 
@@ -75,9 +76,21 @@ class MelDecoder(Protocol):
 
 
 class Kinds(Protocol):
-    """What a tokenizer whose codes stand for kinds of sound also offers."""
+    """What a tokenizer whose codes stand for kinds of sound (`natd.codebooks.kinds`) also offers.
 
-    kinds: Mapping[str, Mapping[int, Mapping[str, float]]]  # layer name -> code -> kind -> its share, 0..1
+    `kinds`: layer -> code -> kind -> its share (0..1) among what chose that code; the rest up to 1 is unknown.
+    `called`: layer -> code -> what the code's name says: a kind, a wider kind, "unknown", or "" for silence and for
+    what has not been heard long enough.
+    """
+
+    kinds: Mapping[str, Mapping[int, Mapping[str, float]]]
+    called: Mapping[str, Mapping[int, str]]
+
+
+class Named(Protocol):
+    """What a tokenizer whose codes have short names, for the header of its streams, also offers."""
+
+    names: Mapping[str, Sequence[Run]]  # layer name -> runs; at most `natd.codebooks.naming.MAX_BYTES` in all
 
 
 def names() -> list[str]:

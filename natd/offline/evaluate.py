@@ -13,12 +13,15 @@ from rich.table import Table
 
 from natd.errors import OutputError
 from natd.evaluation.evaluate import evaluate
+from natd.offline import picture
 
 NULLS = ("shuffled", "noise", "silence")
 
 
-def evaluate_tokenizer(name: str, audio_dir: Path, seed: int, out: Path | None) -> int:
-    """Table on standard output, how it goes on standard error, the same figures in the file `out`."""
+def evaluate_tokenizer(name: str, audio_dir: Path, seed: int, out: Path | None, plot: Path | None = None) -> int:
+    """Table on standard output, how it goes on standard error, the same figures in `out`, a picture in `plot`."""
+    if plot is not None:
+        picture.check(plot)  # minutes before it is drawn
     started = time.monotonic()
 
     def progress(text: str) -> None:
@@ -31,6 +34,8 @@ def evaluate_tokenizer(name: str, audio_dir: Path, seed: int, out: Path | None) 
         except OSError as error:
             raise OutputError(f"{out}: {error.strerror}") from error
     show(result)
+    if plot is not None:
+        picture.draw(result, plot)
     progress("done")
     return 0
 

@@ -1,4 +1,4 @@
-"""How a `View` looks: one picture for a terminal, one line a change for everything else."""
+"""How a `Following` looks: one picture for a terminal, one line a change for everything else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from natd.offline.view import Change, Codes, View
+from natd.llm.follow import Change, Codes, Following
 
 STATE_STYLES = {"live": "bold green", "starved": "bold yellow", "degraded": "bold yellow", "draining": "bold blue"}
 CHANGE_STYLES = {"words": "default", "gap": "bold red", "loss": "bold red", "error": "bold red"}
@@ -24,7 +24,7 @@ GOLDEN = 0.618034  # neighbouring codes get hues far apart
 class Screen:
     """The picture of a view as wide and as high as the console that draws it."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: Following) -> None:
         self._view = view
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -43,7 +43,7 @@ class Screen:
         yield Group(*above, *reversed(below))
 
 
-def describe(view: View, change: Change, width: int | None = None) -> Text:
+def describe(view: Following, change: Change, width: int | None = None) -> Text:
     """One line: wall time, stream time, what happened."""
     style = CHANGE_STYLES.get(change.kind, "cyan")
     line = Text(no_wrap=True, overflow="ellipsis" if width else "ignore")
@@ -54,7 +54,7 @@ def describe(view: View, change: Change, width: int | None = None) -> Text:
     return line
 
 
-def summary(view: View) -> str:
+def summary(view: Following) -> str:
     """State, level, latency and losses in one plain line."""
     latency, level = view.latency_ms(), view.level
     parts = [
@@ -69,7 +69,7 @@ def summary(view: View) -> str:
     return ", ".join(parts)
 
 
-def _title(view: View, width: int) -> Table:
+def _title(view: Following, width: int) -> Table:
     row = Table.grid(expand=True, padding=(0, 1))
     row.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     row.add_column(justify="right", no_wrap=True)
@@ -83,7 +83,7 @@ def _title(view: View, width: int) -> Table:
     return row
 
 
-def _layers(view: View, width: int) -> list[Text]:
+def _layers(view: Following, width: int) -> list[Text]:
     """Two lines a layer: what it says now, and the colours of its past."""
     lines: list[Text] = []
     for i, layer in enumerate(view.layers):
@@ -116,7 +116,7 @@ def _colour(codes: Codes) -> str:
     return f"rgb({round(red * 255)},{round(green * 255)},{round(blue * 255)})"
 
 
-def _level(view: View, width: int) -> Text:
+def _level(view: Following, width: int) -> Text:
     line = Text(no_wrap=True, overflow="crop").append(f"{'level':<{NAME_COLUMNS}}", "bold cyan")
     if view.level is None:
         return line.append("not heard yet", "dim")
@@ -135,7 +135,7 @@ def _cell(dbfs: float, cells: int) -> int:
     return round(cells * min(1.0, max(0.0, 1 - dbfs / QUIETEST_DBFS)))
 
 
-def _figures(view: View) -> list[Text]:
+def _figures(view: Following) -> list[Text]:
     latency = view.latency_ms()
     times = Text(no_wrap=True, overflow="ellipsis").append(f"{'latency':<{NAME_COLUMNS}}", "bold cyan")
     times.append(f"p50 {latency[0]:.1f} ms  p99 {latency[1]:.1f} ms" if latency else "not measured")
@@ -155,6 +155,6 @@ def _length(ts: float) -> str:
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ms // 100}"
 
 
-def _wall(view: View, ts: float) -> str:
+def _wall(view: Following, ts: float) -> str:
     ns = view.unix_ns(ts)
     return "--:--:--.-" if ns is None else f"{datetime.fromtimestamp(ns / 1e9):%H:%M:%S.%f}"[:10]

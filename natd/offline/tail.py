@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.live import Live
 
 from natd.errors import SourceError
+from natd.llm.follow import Following
 from natd.offline.keys import Keys
 from natd.offline.screen import Screen, describe, summary
-from natd.offline.view import View
 from natd_client import Listener, ask
 
 Event = dict[str, Any]
@@ -42,26 +42,34 @@ class Address:
 
 def follow(address: Address, stream: str | None, *, raw: bool, seconds: float | None) -> int:
     """Show `stream` (None: the only one) until it is interrupted, `seconds` are over, or the HTTP stream ends."""
-    name = stream or _only_stream(address)
-    events = _by_http(address.http, name) if address.http else _by_zeromq(address, name)
-    with closing(events):
-        timed = _until(events, seconds)
+    with closing(live(address, stream, seconds)) as events:
         if raw:
-            _print_raw(timed)
+            _print_raw(events)
         elif sys.stdout.isatty():
-            _draw(timed)
+            _draw(events)
         else:
-            _print_lines(timed)
+            _print_lines(events)
     return 0
 
 
 # ---- where events come from
 
 
+def live(address: Address, stream: str | None, seconds: float | None) -> Events:
+    """The events of `stream` (None: the only one), for so many seconds; close it when done."""
+    name = stream or _only_stream(address)
+    with closing(_by_http(address.http, name) if address.http else _by_zeromq(address, name)) as events:
+        stop = None if seconds is None else time.monotonic() + seconds
+        for event in events:
+            yield event
+            if stop is not None and time.monotonic() >= stop:
+                return
+
+
 def _only_stream(address: Address) -> str:
     """The stream's name where there is but one; SourceError names them all."""
     if address.http:
-        with _get(address.http, "/streams", ANSWER_S) as reply:
+        with get(address.http, "/streams", ANSWER_S) as reply:
             streams = [row["stream"] for row in json.load(reply)["streams"]]
     else:
         try:
@@ -89,26 +97,19 @@ def _by_zeromq(address: Address, stream: str) -> Events:
 
 
 def _by_http(http: str, stream: str) -> Events:
-    with _get(http, f"/streams/{stream}.ndjson", SILENCE_S) as reply:
+    with get(http, f"/streams/{stream}.ndjson", SILENCE_S) as reply:
         for line in reply:
             yield json.loads(line)
 
 
-def _get(http: str, path: str, timeout: float | None) -> Any:
+def get(http: str, path: str, timeout: float | None) -> Any:
+    """The answer of natd's HTTP server, to be read; SourceError where there is none."""
     url = (http if "://" in http else f"http://{http}").rstrip("/") + path
     try:
         return urllib.request.urlopen(url, timeout=timeout)
     except (OSError, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise SourceError(f"{url}: {reason}") from error
-
-
-def _until(events: Events, seconds: float | None) -> Events:
-    stop = None if seconds is None else time.monotonic() + seconds
-    for event in events:
-        yield event
-        if stop is not None and time.monotonic() >= stop:
-            return
 
 
 # ---- how they are shown
@@ -122,7 +123,7 @@ def _print_raw(events: Events) -> None:
 
 def _print_lines(events: Events) -> None:
     """A line a change, and every `SUMMARY_S` of stream time one on how it goes."""
-    view = View()
+    view = Following()
     due_ms: float | None = None
     for event in events:
         if event is None:
@@ -138,7 +139,7 @@ def _print_lines(events: Events) -> None:
 
 def _draw(events: Events) -> None:
     """The picture, at most once in `REFRESH_S`."""
-    view = View()
+    view = Following()
     console = Console()
     drawn = 0.0
     try:

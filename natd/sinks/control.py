@@ -12,7 +12,7 @@ import orjson
 from msgspec import Meta
 
 from natd.sinks.replay import StreamLog
-from natd.wire import ErrorEvent, StreamName, encode
+from natd.wire import Code, ErrorEvent, LayerName, StreamName, encode
 
 MAX_REPLY_BYTES = 64 * 1024  # of replayed lines; the client asks again for the rest
 _BYTES_A_TOKEN = 8 * 1024
@@ -26,6 +26,8 @@ class _Request(msgspec.Struct, omit_defaults=True):
     epoch: Annotated[str, Meta(max_length=64)] | None = None
     from_seq: Annotated[int, Meta(ge=0, le=2**53 - 1)] | None = None
     to_seq: Annotated[int, Meta(ge=0, le=2**53 - 1)] | None = None
+    layer: LayerName | None = None
+    code: Code | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""HTTP on the loopback: the streams as chunked NDJSON (`curl -N` listens), a list of them, /metrics, /health."""
+"""HTTP on the loopback: streams as chunked NDJSON (`curl -N` listens), a list of them, /legend, /metrics, /health."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import orjson
 from aiohttp import web
 
 from natd.endpoints import is_loopback
-from natd.errors import BindError, ConfigError
+from natd.errors import BindError, ConfigError, NatdError
 from natd.sinks.replay import StreamLog
 from natd.wire import ErrorEvent, Event, Header, StreamEnd, encode
 
@@ -24,10 +24,12 @@ log = logging.getLogger(__name__)
 NDJSON = "application/x-ndjson"
 _KEPT_S = 1.0  # of each stream's log: only its snapshot is used
 _CHUNK_BYTES = 16 * 1024
+_LEGEND = ("/legend", r"/legend/{layer:[SA]\d{1,2}}", r"/legend/{layer:[SA]\d{1,2}}/{code:[0-9]{1,10}}")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _INDEX = """<!doctype html><meta charset="utf-8"><title>natd</title><h1>natd</h1><ul>
 <li><a href="/streams">/streams</a>: what is being published
-{streams}<li><a href="/metrics">/metrics</a>: figures for Prometheus
+{streams}<li><a href="/legend">/legend</a>: what the codes mean; /legend/S1 one layer, /legend/S1/37 one code
+<li><a href="/metrics">/metrics</a>: figures for Prometheus
 <li><a href="/health">/health</a>
 </ul>
 """
@@ -47,8 +49,9 @@ class HttpLimits:
 class HttpSink:
     """Serves every stream to any number of readers; a slow one loses whole lines, never more than its own.
 
-    `metrics_text` gives the text of /metrics; `health` a dict whose `ok` decides between 200 and 503. Only loopback
-    addresses, unless `remote` says otherwise: there are no keys here.
+    `metrics_text` gives the text of /metrics; `health` a dict whose `ok` decides between 200 and 503; `legend` what a
+    layer (None: all) and a code (None: all) mean, or ConfigError where there are none such. Only loopback addresses,
+    unless `remote` says otherwise: there are no keys here.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class HttpSink:
         port: int,
         metrics_text: Callable[[], bytes],
         health: Callable[[], Mapping[str, Any]],
+        legend: Callable[[str | None, int | None], Mapping[str, Any]] | None = None,
         *,
         remote: bool = False,
         limits: HttpLimits | None = None,
@@ -66,7 +70,7 @@ class HttpSink:
             raise ConfigError(f"http: {addr} can be reached from other machines and HTTP has no keys: bind 127.0.0.1")
         self.counters = dict.fromkeys(("http_requests", "http_refused", "http_clients", "http_dropped", "http_cut"), 0)
         self.port = port
-        self._addr, self._metrics_text, self._health = addr, metrics_text, health
+        self._addr, self._metrics_text, self._health, self._legend_of = addr, metrics_text, health, legend
         self._limits = limits or HttpLimits()
         self._logs: dict[str, StreamLog] = {}
         self._clients: dict[str, set[_Client]] = {}
@@ -80,6 +84,7 @@ class HttpSink:
                 web.get("/", self._index),
                 web.get("/streams", self._streams),
                 web.get("/streams/{name}.ndjson", self._follow, allow_head=False),
+                *(web.get(path, self._legend) for path in _LEGEND),
                 web.get("/metrics", self._metrics),
                 web.get("/health", self._healthy),
             ]
@@ -174,6 +179,18 @@ class HttpSink:
             for name, kept in sorted(self._logs.items())
         ]
         return _json({"event": "streams", "streams": rows})
+
+    async def _legend(self, request: web.Request) -> web.Response:
+        if self._legend_of is None:
+            return self._error(404, "unknown_code", "there is no legend here")
+        layer, code = request.match_info.get("layer"), request.match_info.get("code")
+        try:
+            said = self._legend_of(layer, None if code is None else int(code))
+        except ConfigError as error:
+            return self._error(404, "unknown_code", str(error))
+        except NatdError as error:
+            return self._error(503, "busy", str(error))
+        return _json({"event": "answer", "op": "legend", **said})
 
     async def _metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=self._metrics_text(), headers={"Content-Type": "text/plain; version=0.0.4"})

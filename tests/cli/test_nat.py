@@ -32,9 +32,9 @@ VERBS = sorted(verbs(build_parser()))
 
 def test_the_verbs_that_others_rely_on():
     assert VERBS == [
-        ("bench", "latency"), ("check",), ("codebook", "show"), ("devices",), ("doctor",), ("eval", "tokenizer"),
-        ("feed",), ("models", "convert"), ("models", "list"), ("models", "verify"), ("tail",), ("tokenize",),
-        ("train", "ears-0"),
+        ("bench", "latency"), ("check",), ("codebook", "show"), ("decode",), ("devices",), ("doctor",),
+        ("eval", "tokenizer"), ("feed",), ("listen",), ("models", "convert"), ("models", "list"),
+        ("models", "verify"), ("tail",), ("tokenize",), ("train", "ears-0"),
     ]  # fmt: skip
 
 

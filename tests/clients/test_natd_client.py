@@ -556,3 +556,20 @@ def test_what_is_not_in_the_format_is_refused(ingest, fmt, samples):
 def test_an_unknown_format_is_refused_at_once():
     with pytest.raises(ValueError, match="u8"):
         Feeder("tcp://127.0.0.1:1", "stage", 8000, 1, "u8")
+
+
+def test_the_names_of_a_header():
+    names = {
+        "S0": [[0, "silence"], [1, "rain"], [3, ""]],
+        "S1": [
+            [0, "silence"],
+            {"first": 1, "form": "note {}", "axes": [{"lowest": 69, "count": 2}]},
+            {"first": 3, "form": "{}, {} onset", "axes": [["slow"], ["no", "soft"]]},
+        ],
+    }
+    head = json.loads(encode(header()))
+    assert natd_client.names(head) == {}
+    assert natd_client.names(head | {"legend": {"names": names}}) == {
+        "S0": {0: "silence", 1: "rain", 2: "rain"},
+        "S1": {0: "silence", 1: "note A4", 2: "note A#4", 3: "slow, no onset"},  # the layer has four codes
+    }

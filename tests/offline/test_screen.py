@@ -5,14 +5,14 @@ import json
 import pytest
 from rich.console import Console
 
+from natd.llm.follow import Following
 from natd.offline.screen import Screen, describe, summary
-from natd.offline.view import View
 from natd.wire import encode
 from tests.streams import Teller, header, heartbeat
 
 
-def seen(frames: int = 30) -> View:
-    view = View()
+def seen(frames: int = 30) -> Following:
+    view = Following()
     teller = Teller(header(), {"S0": {i: f"phrase {i} " + "long " * 30 for i in range(4)}})
     for i in range(frames):
         teller.frame([[i // 4 % 4], [i // 7 % 4], [0], [0, 0]], lat=4.0 + i % 3)
@@ -23,7 +23,7 @@ def seen(frames: int = 30) -> View:
     return view
 
 
-def drawn(view: View, width: int = 100, height: int = 24, **how: bool) -> list[str]:
+def drawn(view: Following, width: int = 100, height: int = 24, **how: bool) -> list[str]:
     console = Console(width=width, height=height, **how)
     with console.capture() as capture:
         console.print(Screen(view))
@@ -50,7 +50,7 @@ def test_it_fits_the_terminal(width, height):
 
 
 def test_it_can_be_drawn_before_anything_came():
-    assert "● waiting" in drawn(View())[0]
+    assert "● waiting" in drawn(Following())[0]
 
 
 def test_the_same_code_has_the_same_colour_and_a_run_is_one_piece():
@@ -68,4 +68,4 @@ def test_lines_for_everything_else():
     assert summary(view).endswith(
         "[live], level -20.5 dBFS, peak -3.0, latency p50 5.0 ms, p99 6.0 ms, gaps 1 (3 frames), lost 0"
     )
-    assert summary(View()) == "--:--:--.-   0:00:00.0  [waiting], level -, latency -, gaps 0 (0 frames), lost 0"
+    assert summary(Following()) == "--:--:--.-   0:00:00.0  [waiting], level -, latency -, gaps 0 (0 frames), lost 0"

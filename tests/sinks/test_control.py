@@ -86,6 +86,27 @@ def test_header_is_the_published_line(running, context):
     until(lambda: ask(dealer, {"op": "header", "stream": "stage"}) == story.lines[:1])
 
 
+def desk(*ops):
+    return ControlDesk({}, ops, dict.fromkeys(("control_requests", "control_refused"), 0))
+
+
+@pytest.mark.parametrize(
+    "request_of", [{}, {"layer": "S1"}, {"layer": "S1", "code": 0}, {"layer": "A15", "code": 2**31 - 1}]
+)
+def test_a_legend_is_asked_for_by_layer_and_code(request_of):
+    request = {"op": "legend", **request_of}
+    assert desk("legend").answer(b"x", json.dumps(request).encode(), 0.0) == Call("legend", request)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"layer": "S1", "code": -1}, {"code": 2**31}, {"code": "3"}, {"code": 1.5}, {"layer": "X1"},
+              {"layer": "S100"}, {"layer": "S1\n"}, {"layer": 1}]
+)  # fmt: skip
+def test_layers_and_codes_that_cannot_be_are_refused(wrong):
+    reply = desk("legend").answer(b"x", json.dumps({"op": "legend", **wrong}).encode(), 0.0)
+    assert json.loads(reply)["code"] == "bad_request"
+
+
 def test_answers_are_called_on_the_loop_and_may_wait(context):
     async def slowly(request):
         await asyncio.sleep(0.01)

@@ -6,15 +6,16 @@ import socket
 
 import pytest
 
-from natd.errors import BindError, ConfigError
+from natd.errors import BindError, ConfigError, NatdError
 from natd.sinks.http import HttpLimits, HttpSink
 from natd.wire import Frame, encode
 from tests.schema import validate_line
 from tests.streams import header, simple
 
 
-def sink(health=None, limits=None, **options):
-    return HttpSink("127.0.0.1", 0, lambda: b"natd_up 1\n", lambda: health or {"ok": True}, limits=limits, **options)
+def sink(health=None, limits=None, legend=None, **options):
+    healthy = lambda: health or {"ok": True}  # noqa: E731
+    return HttpSink("127.0.0.1", 0, lambda: b"natd_up 1\n", healthy, legend, limits=limits, **options)
 
 
 def publish(to, *events, stream="stage"):
@@ -231,3 +232,30 @@ async def test_an_address_in_use_and_one_beyond_loopback_are_refused():
     with pytest.raises(ConfigError, match="loopback|127.0.0.1"):
         HttpSink("0.0.0.0", 0, bytes, dict)
     assert HttpSink("0.0.0.0", 0, bytes, dict, remote=True).port == 0
+
+
+async def test_the_legend_of_all_of_a_layer_and_of_a_code():
+    def legend(layer, code):
+        if layer == "S9":
+            raise ConfigError("no layer 'S9'")
+        if layer == "S8":
+            raise NatdError("the model is being loaded")
+        return {"layer": layer, "code": code} if code is not None else {"codes": {layer or "S0": {"0": "silence"}}}
+
+    async with sink(legend=legend) as http:
+        for path, told in (
+            ("/legend", {"codes": {"S0": {"0": "silence"}}}),
+            ("/legend/S1", {"codes": {"S1": {"0": "silence"}}}),
+            ("/legend/S1/37", {"layer": "S1", "code": 37}),
+        ):
+            status, _, body = await get(http, path)
+            assert status == 200 and validate_line(body) == {"event": "answer", "op": "legend", **told}
+        for path, status, code in (
+            ("/legend/S9", 404, "unknown_code"), ("/legend/S8/1", 503, "busy"), ("/legend/X1", 404, "bad_request"),
+            ("/legend/S1/-1", 404, "bad_request"), ("/legend/S1/99999999999", 404, "bad_request"),
+            ("/legend/S100", 404, "bad_request"),
+        ):  # fmt: skip
+            found, _, body = await get(http, path)
+            assert (found, json.loads(body)["code"]) == (status, code)
+    async with sink() as http:
+        assert (await get(http, "/legend"))[0] == 404

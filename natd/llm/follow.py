@@ -1,4 +1,4 @@
-"""What a person wants to know of a stream, kept up from its events: words, level, latency, losses. No I/O, no clock."""
+"""What a stream says now, kept up from its events: words, level, latency, losses. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from natd.codebooks import naming
 
 WINDOW_MS = 10_000.0  # over which latencies are summed up
 RIBBON_FRAMES = 512  # kept of each layer's past
@@ -42,7 +44,7 @@ class Change:
     text: str
 
 
-class View:
+class Following:
     """Feed it every event (a dict) of one stream; a new epoch begins everything but `epochs` afresh."""
 
     def __init__(self) -> None:
@@ -52,7 +54,7 @@ class View:
     def _begin(self, header: Mapping[str, Any]) -> None:
         self.header = header
         self.layers = [
-            Row(layer["name"], _first_word(layer["about"]))
+            Row(layer["name"], first_word(layer["about"]) or layer["name"])
             for layer in header.get("layers", [])
             if layer["type"] == "semantic"
         ]
@@ -65,6 +67,7 @@ class View:
         self.stats: Mapping[str, Any] = {}
         self.frames = self.gaps = self.gap_frames = self.lost_events = 0
         self.ts = 0.0  # end of the last frame, ms
+        self._names = naming.read(header)
         self._glosses: dict[str, dict[str, str]] = {}
         self._lat: deque[tuple[float, float]] = deque()
         self._seq: int | None = None
@@ -186,8 +189,7 @@ class View:
             codes = tuple(value) if isinstance(value, list | tuple) else (value,)
             if self._now(name) == codes:
                 continue
-            known = self._glosses.get(name, {})
-            text = " + ".join(known.get(str(code), f"code {code}") for code in codes)
+            text = " + ".join(self._phrase(name, code) for code in codes)
             before = self.words.get(name)
             if before is not None and before.text == text:  # another code of the same meaning
                 before.codes = codes
@@ -196,6 +198,12 @@ class View:
             new.append(f"{layer.about}: {text}")
         return [Change(ts, "words", " · ".join(new))] if new else []
 
+    def _phrase(self, layer: str, code: int) -> str:
+        """The gloss of a code; without one, its name in the header; without that, its number."""
+        named = self._names.get(layer, {}).get(code, f"code {code}")
+        return self._glosses.get(layer, {}).get(str(code), named)
 
-def _first_word(about: str) -> str:
+
+def first_word(about: str) -> str:
+    """Of what a layer is about: the word that stands for it."""
     return re.split(r"[^\w-]", about, maxsplit=1)[0]

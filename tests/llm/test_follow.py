@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from natd.offline.view import Change, View
+from natd.llm.follow import Change, Following
 from natd.wire import Event, encode
+from tests.llm.heard import Scene
 from tests.streams import Teller, header, heartbeat
 
 
-def feed(view: View, *events: Event) -> list[Change]:
+def feed(view: Following, *events: Event) -> list[Change]:
     """Feed events as a listener gives them; all changes."""
     return [change for event in events for change in view.feed(json.loads(encode(event)))]
 
@@ -24,7 +25,7 @@ def kinds(changes: list[Change]) -> list[tuple[str, str]]:
 
 
 def test_a_header_says_what_is_listened_to():
-    view = View()
+    view = Following()
     assert kinds(feed(view, header())) == [("epoch", "listening to stage: device hw:1, 48000 Hz, 2 ch, tokenizer ears")]
     assert [row.about for row in view.layers] == ["scene", "harmony"]
     assert view.frame_ms == 80.0
@@ -32,7 +33,7 @@ def test_a_header_says_what_is_listened_to():
 
 
 def test_words_are_said_when_they_change_and_held_otherwise(teller):
-    view = View()
+    view = Following()
     for row in ([0, 3], [0, 3], [0, 2], [0, 2]):
         teller.frame([[row[0]], [row[1]], [0], [0, 0]])
     said = feed(view, teller.story.header, *teller.story.events)[1:]
@@ -47,7 +48,7 @@ def test_words_are_said_when_they_change_and_held_otherwise(teller):
 
 
 def test_another_code_of_the_same_meaning_is_no_change_of_words(teller):
-    view = View()
+    view = Following()
     for code in (1, 2):
         teller.frame([[code], [3], [0], [0, 0]])
     said = feed(view, teller.story.header, *teller.story.events)[1:]
@@ -56,7 +57,7 @@ def test_another_code_of_the_same_meaning_is_no_change_of_words(teller):
 
 
 def test_a_gap_is_said_with_its_cause_and_empties_the_words(teller):
-    view = View()
+    view = Following()
     teller.frame([[0], [3], [0], [0, 0]])
     teller.gap(6, "device_lost", 412.0)
     said = feed(view, teller.story.header, *teller.story.events)[-1]
@@ -66,7 +67,7 @@ def test_a_gap_is_said_with_its_cause_and_empties_the_words(teller):
 
 
 def test_events_that_never_came_are_counted(teller):
-    view = View()
+    view = Following()
     for code in (0, 1, 2, 3, 0):
         teller.frame([[0], [code], [0], [0, 0]])
     events = teller.story.events
@@ -83,7 +84,7 @@ def test_events_that_never_came_are_counted(teller):
 def test_a_snapshot_brings_words_without_counting_a_loss(teller):
     teller.frame([[0], [3], [0], [0, 0]])
     teller.frame([[1], [3], [0], [0, 0]])
-    view = View()
+    view = Following()
     said = feed(view, teller.story.header, teller.packer.state())
     assert said[-1] == Change(160.0, "words", "scene: a band · harmony: A minor")
     teller.frame([[1], [2], [0], [0, 0]])
@@ -92,7 +93,7 @@ def test_a_snapshot_brings_words_without_counting_a_loss(teller):
 
 
 def test_latency_is_that_of_the_last_ten_seconds(teller):
-    view = View()
+    view = Following()
     assert view.latency_ms() is None
     for i in range(300):
         teller.frame([[0], [3], [0], [0, 0]], lat=1000.0 if i < 150 else float(i % 100))
@@ -102,13 +103,13 @@ def test_latency_is_that_of_the_last_ten_seconds(teller):
 
 
 def test_a_heartbeat_brings_state_level_and_drift():
-    view = View()
+    view = Following()
     feed(view, header(), heartbeat(-1, -1))
     assert (view.state, view.level, view.drift_ppm) == ("live", {"peak": -3.0, "rms": -20.5}, None)
 
 
 def test_a_new_epoch_begins_afresh(teller):
-    view = View()
+    view = Following()
     teller.frame([[0], [3], [0], [0, 0]])
     teller.gap(2)
     feed(view, teller.story.header, *teller.story.events)
@@ -118,7 +119,7 @@ def test_a_new_epoch_begins_afresh(teller):
 
 
 def test_the_end_and_errors_are_said(teller):
-    view = View()
+    view = Following()
     teller.frame([[0], [3], [0], [0, 0]])
     teller.end()
     said = feed(view, teller.story.header, *teller.story.events)
@@ -128,5 +129,21 @@ def test_the_end_and_errors_are_said(teller):
 
 
 def test_events_of_later_versions_are_passed_over():
-    view = View()
+    view = Following()
     assert view.feed({"event": "novelty", "n": 1}) == []
+
+
+def test_phrases_are_said_whole_with_how_sure_they_are():
+    view, scene = Following(), Scene().hear(2, 3, 7, 1).hear(6, 3, 8, 1)
+    assert kinds(feed(view, scene.story.header, *scene.story.events)[1:]) == [
+        ("words", "scene: unknown, closest to: train 0.35, wind 0.2: steady dark noise · harmony: chord Am7 · "
+                  "rhythm: regular ticks every 0.50 s, no onset · dynamics: loud -18 dBFS, bright 3.1 kHz, noisy"),
+        ("words", "scene: sea waves 0.62 · rhythm: syllabic"),
+    ]  # fmt: skip
+
+
+def test_a_code_without_a_gloss_has_its_name_from_the_header():
+    view, scene = Following(), Scene().hear(9, 3, 8, 1)
+    named = json.loads(encode(scene.story.header)) | {"legend": {"names": {"S0": [[0, "silence"], [7, "wind"]]}}}
+    view.feed(named)
+    assert feed(view, *scene.story.events)[0].text.startswith("scene: wind · harmony: chord Am7")

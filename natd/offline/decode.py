@@ -1,0 +1,317 @@
+"""`nat decode`: what the acoustic codes of a recorded stream hold, as a WAV file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+from natd import codec
+from natd.codec import mel
+from natd.codec.vocoder import DELAY_SAMPLES, Vocoder
+from natd.errors import ConfigError, ModelError, OutputError, SourceError, WireError
+from natd.unpacker import Decoder, FullFrame
+from natd.wire import MAX_LINE, FormatEvent, Frame, Gap, Header, decode
+
+Samples = npt.NDArray[np.float32]
+MOST_BYTES = 2**32 - 2**16  # a WAV file counts its bytes in 32 bits
+SILENT_BLOCK = 1 << 16  # samples of a pause written at a time
+
+
+class Run(Protocol):
+    """Frames that follow one another without a hole."""
+
+    def play(self, codes: list[Tensor]) -> Samples:
+        """Samples for the acoustic codes [1, per_frame] of the next frame: as many as a frame has, but for a delay."""
+
+    def close(self) -> Samples:
+        """What is still to come: with it there are as many samples as the frames stand for."""
+
+
+class CodecRun:
+    """A tokenizer that gives back samples (`natd.codec.Decoder`)."""
+
+    def __init__(self, tokenizer: codec.Decoder) -> None:
+        self._tokenizer, self._state = tokenizer, tokenizer.initial_decoder_state(1)
+
+    def play(self, codes: list[Tensor]) -> Samples:
+        """One frame of samples."""
+        return _array(self._tokenizer.decode(codes, self._state)[0])
+
+    def close(self) -> Samples:
+        """Nothing: every frame was whole at once."""
+        return np.zeros(0, np.float32)
+
+
+class MelRun:
+    """A tokenizer that gives back log-mel (`natd.codec.MelDecoder`), through the vocoder and without its delay."""
+
+    def __init__(self, tokenizer: codec.MelDecoder, vocoder: Vocoder) -> None:
+        self._tokenizer, self._vocoder = tokenizer, vocoder
+        self._mel, self._sound = tokenizer.initial_mel_state(1), vocoder.initial_state(1)
+        self._early = DELAY_SAMPLES
+
+    def play(self, codes: list[Tensor]) -> Samples:
+        """One frame of samples; the first is shorter by the delay."""
+        return self._heard(self._tokenizer.decode_mel(codes, self._mel))
+
+    def close(self) -> Samples:
+        """The end, that the delay held back."""
+        silence = torch.full((1, mel.HOPS, mel.BANDS), mel.FLOOR_DB)
+        return self._heard(silence)[:DELAY_SAMPLES] if not self._early else np.zeros(0, np.float32)
+
+    def _heard(self, log_mel: Tensor) -> Samples:
+        samples = _array(self._vocoder(log_mel.cpu(), self._sound)[0])[self._early :]
+        self._early = 0
+        return samples
+
+
+@dataclass
+class Wave:
+    """A mono WAV file of 16 bits being written."""
+
+    file: soundfile.SoundFile
+    rate: int
+    samples: int = 0
+
+    def write(self, samples: Samples) -> None:
+        """Add samples, clipped to full scale; OutputError where no more can be written."""
+        self._reserve(len(samples))
+        try:
+            self.file.write(np.clip(samples, -1.0, 1.0))
+        except (soundfile.SoundFileError, OSError) as error:
+            raise OutputError(f"the samples cannot be written: {error}") from error
+
+    def rest(self, samples: int) -> None:
+        """Add silence."""
+        self._reserve(samples)
+        self.samples -= samples
+        while samples:
+            self.write(np.zeros(min(samples, SILENT_BLOCK), np.float32))
+            samples -= min(samples, SILENT_BLOCK)
+
+    def _reserve(self, samples: int) -> None:
+        self.samples += samples
+        if self.samples * 2 > MOST_BYTES:
+            hours = MOST_BYTES / 2 / self.rate / 3600
+            raise OutputError(f"more than the {hours:.0f} hours that a WAV file can hold: decode a shorter recording")
+
+
+class Voices:
+    """The tokenizers that headers ask for, each opened once."""
+
+    def __init__(self, layers: int | None) -> None:
+        self._layers = layers
+        self._opened: dict[str, codec.Tokenizer] = {}
+        self._vocoder: Vocoder | None = None
+
+    def check(self, header: Header) -> None:
+        """ConfigError or ModelError if the stream cannot be turned into sound here."""
+        self.layers(header)
+        self.begin(header)
+
+    def layers(self, header: Header) -> list[int]:
+        """Which layers of the stream are turned into sound: the acoustic ones, or the first of them."""
+        acoustic = [i for i, layer in enumerate(header.layers) if layer.type == "acoustic"]
+        if not acoustic:
+            raise ConfigError(f"the stream {header.stream} has no acoustic layers: there is no sound in it")
+        if self._layers is not None and not 1 <= self._layers <= len(acoustic):
+            raise ConfigError(
+                f"{self._layers} layers; the stream {header.stream} has 1 to {len(acoustic)} acoustic ones"
+            )
+        return acoustic[: self._layers]
+
+    def begin(self, header: Header) -> Run:
+        """A run of the stream's tokenizer; ModelError if the installed one has other codes."""
+        tokenizer = self._open(header)
+        if hasattr(tokenizer, "initial_decoder_state"):
+            return CodecRun(cast(codec.Decoder, tokenizer))
+        if hasattr(tokenizer, "initial_mel_state") and (header.sr, header.frame_samples) == (mel.SR, mel.FRAME):
+            self._vocoder = self._vocoder or Vocoder()
+            return MelRun(cast(codec.MelDecoder, tokenizer), self._vocoder)
+        raise ConfigError(f"the codes of {header.tokenizer.name} cannot be turned back into sound")
+
+    def _open(self, header: Header) -> codec.Tokenizer:
+        asked = header.tokenizer
+        if asked.name not in self._opened:
+            self._opened[asked.name] = codec.open_tokenizer(asked.name)
+        tokenizer = self._opened[asked.name]
+        here = tokenizer.spec
+        if here.info.codebook_id != asked.codebook_id:
+            coded = f"{asked.name} {asked.version} ({asked.codebook_id[:19]}…)"
+            installed = f"{here.info.version} ({here.info.codebook_id[:19]}…)"
+            raise ModelError(
+                f"stream {header.stream} was coded by {coded}; installed is {installed}, whose codes mean other sounds"
+            )
+        if (here.sr, here.frame_samples) != (header.sr, header.frame_samples):
+            raise WireError(f"frames of {header.frame_samples} samples at {header.sr} Hz are not those of {asked.name}")
+        return tokenizer
+
+
+class Epoch:
+    """One epoch of a stream on its way into `wave`: every frame in its place, silence where there is none."""
+
+    def __init__(self, header: Header, voices: Voices, wave: Wave) -> None:
+        self.header, self.frames, self.silent = header, 0, 0  # both in frames
+        self._voices, self._wave = voices, wave
+        self._layers = voices.layers(header)
+        self._decoder = Decoder()
+        self._next: int | None = None  # frame index; None before the first
+        self._run: Run | None = None
+
+    def feed(self, event: Any) -> None:
+        """Write what the event makes certain."""
+        if self._next is None and isinstance(event, Frame | Gap):
+            self._next = event.fi
+        frame = self._decoder.feed(event)
+        if isinstance(event, FormatEvent):
+            self._break()  # the encoder began afresh, so do we
+        if frame is not None:
+            self._rest(frame.fi)
+            self._play(frame)
+
+    def close(self) -> None:
+        """Write the end, with the silence of what was lost last."""
+        if self._decoder.fi is not None and self._next is not None:
+            self._rest(self._decoder.fi + 1)
+        self._break()
+
+    def _play(self, frame: FullFrame) -> None:
+        if self._run is None:
+            self._run = self._voices.begin(self.header)
+        codes = [torch.tensor([frame.codes[i]]) for i in self._layers]
+        self._wave.write(self._run.play(codes))
+        self.frames += 1
+        self._next = frame.fi + 1
+
+    def _rest(self, until: int) -> None:
+        missing = until - (until if self._next is None else self._next)
+        if missing > 0:
+            self._break()
+            self._wave.rest(missing * self.header.frame_samples)
+            self.silent += missing
+            self._next = until
+
+    def _break(self) -> None:
+        if self._run is not None:
+            self._wave.write(self._run.close())
+        self._run = None
+
+
+def decode_recording(file: str, output: Path, layers: int | None, stream: str | None) -> int:
+    """Write the sound of the recording `file` (- is standard input) to `output`; 0, or the error that ended it.
+
+    Epochs of one stream follow one another; `stream` says which where there are several.
+    """
+    started = time.perf_counter()
+    with _opened(file) as lines, _progress(file) as progress:
+        events = _events(file, lines, progress)
+        epochs = _decode(events, output, Voices(layers), stream)
+    if not epochs:
+        which = f"the stream {stream}" if stream else "a stream"
+        raise SourceError(f"{file}: no header of {which}: there is nothing to decode")
+    seconds = sum((e.frames + e.silent) * e.header.frame_samples / e.header.sr for e in epochs)
+    frames, silent = sum(e.frames for e in epochs), sum(e.silent for e in epochs)
+    wall = time.perf_counter() - started
+    said = f"{output}: {seconds:.2f} s in {wall:.2f} s, {frames} frames"
+    print(said + (f", {silent} lost frames left silent" if silent else ""), file=sys.stderr)
+    return 0
+
+
+def _decode(events: Iterator[Any], output: Path, voices: Voices, stream: str | None) -> list[Epoch]:
+    """The epochs of `stream` (None: the only one) as they were written; the file is not left behind half done."""
+    epochs: list[Epoch] = []
+    wave: Wave | None = None
+    current: Epoch | None = None
+    try:
+        for event in events:
+            if isinstance(event, Header) and (current is None or event.epoch != current.header.epoch):
+                if current is not None:
+                    current.close()
+                current = None
+                if stream in (None, event.stream):
+                    voices.check(event)  # before anything at `output` is touched
+                    wave = wave or _create(output, event)
+                    _same(wave, epochs, event)
+                    current = Epoch(event, voices, wave)
+                    epochs.append(current)
+            if current is not None:
+                current.feed(event)
+        if current is not None:
+            current.close()
+    except BaseException:
+        if wave is not None:
+            wave.file.close()
+            output.unlink(missing_ok=True)
+        raise
+    if wave is not None:
+        wave.file.close()
+    return epochs
+
+
+def _same(wave: Wave, epochs: list[Epoch], header: Header) -> None:
+    if epochs and header.stream != epochs[0].header.stream:
+        names = f"{epochs[0].header.stream} and {header.stream}"
+        raise ConfigError(f"the recording holds the streams {names}: say which with --stream")
+    if header.sr != wave.rate:
+        raise ConfigError(f"the recording goes on at {header.sr} Hz after {wave.rate} Hz: one WAV file has one rate")
+
+
+def _create(output: Path, header: Header) -> Wave:
+    try:
+        file = soundfile.SoundFile(output, "w", header.sr, 1, "PCM_16", format="WAV")
+    except (soundfile.SoundFileError, OSError) as error:
+        raise OutputError(f"{output}: {error}") from error
+    return Wave(file, header.sr)
+
+
+def _events(file: str, lines: BinaryIO, progress: Progress) -> Iterator[Any]:
+    for number, line in enumerate(iter(lambda: lines.readline(MAX_LINE + 1), b""), 1):
+        try:
+            event = decode(line)
+        except WireError as error:
+            raise WireError(f"{file}: line {number}: {error}") from error
+        for task in progress.task_ids:
+            progress.advance(task, len(line))
+        if event is not None:
+            yield event
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[BinaryIO]:
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        opened = open(file, "rb")
+    except OSError as error:
+        raise SourceError(f"{file}: {error.strerror}") from error
+    with opened:
+        yield opened
+
+
+@contextmanager
+def _progress(file: str) -> Iterator[Progress]:
+    """A bar on standard error where that is a terminal, as long as the file has bytes."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        known = Path(file).is_file()
+        progress.add_task(Path(file).name, total=Path(file).stat().st_size if known else None)
+        yield progress
+
+
+def _array(samples: Tensor) -> Samples:
+    return samples.cpu().numpy()

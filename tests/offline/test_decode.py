@@ -1,0 +1,197 @@
+"""Recorded streams back to sound: every frame in its place, silence where frames were lost, and clear refusals."""
+
+import io
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from natd import codec
+from natd.cli.nat import main
+from natd.codebooks import store
+from natd.codec import soundstream
+from natd.errors import ConfigError, ModelError, OutputError, SourceError, WireError
+from natd.offline.decode import decode_recording
+from natd.offline.tokenize import tokenize_files
+from natd.wire import decode, encode
+from tests.codec.soundstream_weights import random_weights
+from tests.streams import Story, Teller, header, simple
+
+FRAME = soundstream.FRAME
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    store.save(folder, "soundstream", soundstream.SETTINGS, random_weights(), {})
+    return folder
+
+
+@pytest.fixture
+def spoken(models, monkeypatch) -> codec.Tokenizer:
+    monkeypatch.setenv("NATD_MODELS", str(models))
+    return codec.open_tokenizer("soundstream")
+
+
+def teller(tokenizer: codec.Tokenizer, stream: str = "stage", epoch: str = "e0") -> Teller:
+    spec = tokenizer.spec
+    head = header(spec.layers, epoch, stream, spec.sr, spec.frame_samples)
+    return Teller(replace(head, tokenizer=spec.info))
+
+
+def codes(tokenizer: codec.Tokenizer, frames: int, seed: int = 0) -> list[list[list[int]]]:
+    drawn = np.random.default_rng(seed).integers(16, size=(frames, len(tokenizer.spec.layers), 1))
+    return drawn.tolist()
+
+
+def told(tokenizer: codec.Tokenizer, *parts: int, **head: str) -> tuple[Story, list[list[list[list[int]]]]]:
+    """Runs of frames with gaps of 7 frames between them; the story and the codes of each run."""
+    at, runs = teller(tokenizer, **head), []
+    for i, frames in enumerate(parts):
+        if i:
+            at.gap(7)
+        runs.append(codes(tokenizer, frames, seed=i))
+        for frame in runs[-1]:
+            at.frame(frame)
+    at.end()
+    return at.story, runs
+
+
+def sound(tokenizer: codec.Tokenizer, run: list[list[list[int]]], layers: int = 16) -> np.ndarray:
+    """What the tokenizer itself makes of a run of frames."""
+    state = tokenizer.initial_decoder_state(1)
+    frames = [tokenizer.decode([torch.tensor([c]) for c in frame[:layers]], state)[0].numpy() for frame in run]
+    return np.concatenate(frames)
+
+
+def written(tmp_path: Path, lines: list[bytes]) -> str:
+    path = tmp_path / "recording.ndjson"
+    path.write_bytes(b"".join(lines))
+    return str(path)
+
+
+def heard(path: Path, rate: int = 16_000) -> np.ndarray:
+    samples, found = soundfile.read(path, dtype="float32")
+    assert found == rate and samples.ndim == 1
+    return samples
+
+
+def test_frames_lie_in_their_places_and_gaps_are_silent(spoken, tmp_path, capsys):
+    story, (first, second) = told(spoken, 5, 4)
+    out = tmp_path / "out.wav"
+    assert decode_recording(written(tmp_path, story.lines), out, None, None) == 0
+    silence = np.zeros(7 * FRAME, np.float32)
+    truth = np.concatenate([sound(spoken, first), silence, sound(spoken, second)])
+    np.testing.assert_allclose(heard(out), truth, atol=2.0 / 32768)
+    assert capsys.readouterr().err.endswith("9 frames, 7 lost frames left silent\n")
+
+
+def test_lost_lines_are_silent_until_the_codes_are_known_again(spoken, tmp_path):
+    story, (run,) = told(spoken, 6)
+    lines = story.lines
+    del lines[3]  # the header, frames 0 and 1, then frame 2 is not there; what it held is not known after it
+    out = tmp_path / "out.wav"
+    assert decode_recording(written(tmp_path, lines), out, None, None) == 0
+    assert len(heard(out)) == 6 * FRAME
+    np.testing.assert_allclose(heard(out)[: 2 * FRAME], sound(spoken, run[:2]), atol=2.0 / 32768)
+    assert not heard(out)[2 * FRAME : 3 * FRAME].any()
+
+
+@pytest.mark.parametrize("layers", [1, 6])
+def test_fewer_layers(spoken, tmp_path, layers):
+    story, (run,) = told(spoken, 3)
+    out = tmp_path / "out.wav"
+    assert main(["decode", written(tmp_path, story.lines), "-o", str(out), "--layers", str(layers)]) == 0
+    np.testing.assert_allclose(heard(out), sound(spoken, run, layers), atol=2.0 / 32768)
+
+
+def test_one_of_several_streams_and_its_epochs(spoken, tmp_path):
+    lines = [
+        *told(spoken, 2, stream="stage")[0].lines,
+        *told(spoken, 3, stream="hall", epoch="e1")[0].lines,
+        *told(spoken, 4, stream="stage", epoch="e2")[0].lines,
+    ]
+    file, out = written(tmp_path, lines), tmp_path / "out.wav"
+    with pytest.raises(ConfigError, match="the streams stage and hall: say which with --stream"):
+        decode_recording(file, out, None, None)
+    assert not out.exists()
+    assert main(["decode", file, "-o", str(out), "--stream", "stage"]) == 0
+    truth = np.concatenate([sound(spoken, codes(spoken, 2)), sound(spoken, codes(spoken, 4))])
+    np.testing.assert_allclose(heard(out), truth, atol=2.0 / 32768)
+    with pytest.raises(SourceError, match="no header of the stream room"):
+        decode_recording(file, out, None, "room")
+
+
+def test_a_recording_by_another_model_is_refused_and_the_file_there_is_kept(spoken, tmp_path):
+    story, _ = told(spoken, 2)
+    other = replace(story.header, tokenizer=replace(spoken.spec.info, version="9", codebook_id="sha256:" + "ab" * 32))
+    out = tmp_path / "out.wav"
+    out.write_bytes(b"dear")
+    with pytest.raises(ModelError, match=r"coded by soundstream 9 \(sha256:abababababab…\); installed is lyra"):
+        decode_recording(written(tmp_path, [encode(other), *story.lines[1:]]), out, None, None)
+    assert out.read_bytes() == b"dear"
+
+
+@pytest.mark.parametrize("layers", [0, 17])
+def test_layers_that_are_not_there_are_refused(spoken, tmp_path, layers):
+    story, _ = told(spoken, 2)
+    with pytest.raises(ConfigError, match=f"{layers} layers; the stream stage has 1 to 16 acoustic ones"):
+        decode_recording(written(tmp_path, story.lines), tmp_path / "out.wav", layers, None)
+
+
+def test_what_is_no_recording_is_refused(spoken, tmp_path):
+    out = tmp_path / "out.wav"
+    with pytest.raises(SourceError, match="No such file"):
+        decode_recording(str(tmp_path / "none"), out, None, None)
+    with pytest.raises(SourceError, match="no header of a stream"):
+        decode_recording(written(tmp_path, []), out, None, None)
+    story, _ = told(spoken, 2)
+    with pytest.raises(WireError, match="line 3: "):
+        decode_recording(written(tmp_path, [*story.lines[:2], b"RIFF\n"]), out, None, None)
+    assert not out.exists()
+
+
+def test_streams_without_sound_and_unknown_tokenizers_are_refused(tmp_path):
+    story = simple(3)
+    mute = replace(story.header, layers=story.header.layers[:2])
+    with pytest.raises(ConfigError, match="stage has no acoustic layers"):
+        decode_recording(written(tmp_path, [encode(mute)]), tmp_path / "out.wav", None, None)
+    unknown = replace(story.header, tokenizer=replace(story.header.tokenizer, name="nose"))
+    with pytest.raises(ConfigError, match="no tokenizer is called 'nose'"):
+        decode_recording(written(tmp_path, [encode(unknown)]), tmp_path / "out.wav", None, None)
+
+
+def test_more_than_a_wav_file_holds_is_refused(spoken, tmp_path):
+    at = teller(spoken)
+    at.frame(codes(spoken, 1)[0])
+    at.gap(1 << 40)
+    with pytest.raises(OutputError, match="more than the 37 hours"):
+        decode_recording(written(tmp_path, at.story.lines), tmp_path / "out.wav", None, None)
+    with pytest.raises(OutputError, match="none"):
+        decode_recording(written(tmp_path, at.story.lines), tmp_path / "none" / "out.wav", None, None)
+
+
+def test_standard_input(spoken, tmp_path, monkeypatch):
+    story, (run,) = told(spoken, 3)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"".join(story.lines))))
+    assert decode_recording("-", tmp_path / "out.wav", None, None) == 0
+    np.testing.assert_allclose(heard(tmp_path / "out.wav"), sound(spoken, run), atol=2.0 / 32768)
+
+
+def test_ears_gives_back_what_was_loud_where_it_was(recording, tmp_path):
+    tokens, out = tmp_path / "tokens.ndjson", tmp_path / "out.wav"
+    assert tokenize_files([str(recording)], tokens, "ears", 1000.0) == 0
+    assert decode_recording(str(tokens), out, None, None) == 0
+    found = heard(out, 24_000)
+    frames = sum(b'"event":"frame"' in line for line in tokens.read_bytes().splitlines())
+    assert len(found) == frames * 1920 and decode(tokens.read_bytes().splitlines()[0]) is not None
+    original, rate = soundfile.read(recording)
+    at = np.arange(len(found)) * rate // 24_000
+    blocks = [x[: len(found) // 960 * 960].reshape(-1, 960) for x in (found, original.mean(axis=1)[at])]
+    level = [20 * np.log10(np.sqrt((x**2).mean(axis=1)) + 1e-3) for x in blocks]
+    assert np.corrcoef(*level)[0, 1] > 0.8
+    assert abs(level[0].mean() - level[1].mean()) < 8.0
