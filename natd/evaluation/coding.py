@@ -13,6 +13,7 @@ from torch import Tensor
 
 from natd.codec import Spec, Tokenizer
 from natd.codec.descriptors import SILENCE_DBFS
+from natd.evaluation.bootstrap import Floats
 
 BATCH = 16
 Samples = NDArray[np.float32]
@@ -61,6 +62,12 @@ def groups_of(spec: Spec) -> dict[str, list[str]]:
     return found | ({"S+A": found["S"] + found["A"]} if len(found) == 2 else {})
 
 
+def per_clip(columns: Sequence[Tensor], clip: Tensor, clips: int) -> Floats:
+    """Sums of each column [N] over the codes of each clip [clips, columns]; `clip` [N] says whose a code is."""
+    sums = [torch.zeros(clips, dtype=torch.float64).index_add_(0, clip, column.double()) for column in columns]
+    return np.asarray(torch.stack(sums, dim=1).numpy())
+
+
 def encode(tokenizer: Tokenizer, audio: Sequence[Samples]) -> Coded:
     """All whole frames of clips at the tokenizer's rate; each clip is a stream of its own, the shorter ones first."""
     spec = tokenizer.spec
@@ -69,7 +76,7 @@ def encode(tokenizer: Tokenizer, audio: Sequence[Samples]) -> Coded:
     order = sorted(range(len(audio)), key=lambda i: (len(audio[i]), i))
     for at in range(0, len(order), width):
         batch = order[at : at + width]
-        found |= dict(zip(batch, _encode_batch(tokenizer, [audio[i] for i in batch]), strict=True))
+        found |= dict(zip(batch, encode_batch(tokenizer, [audio[i] for i in batch]), strict=True))
     silent = [_silent(clip, spec.frame_samples) for clip in audio]
     codes, clip, quiet = {}, {}, {}
     for number, layer in enumerate(spec.layers):
@@ -81,7 +88,7 @@ def encode(tokenizer: Tokenizer, audio: Sequence[Samples]) -> Coded:
 
 
 @torch.no_grad()
-def _encode_batch(tokenizer: Tokenizer, audio: Sequence[Samples]) -> list[list[Tensor]]:
+def encode_batch(tokenizer: Tokenizer, audio: Sequence[Samples]) -> list[list[Tensor]]:
     """Per clip and layer the codes [frames * per_frame]; a clip that is over goes on with silence that is not kept."""
     frame = tokenizer.spec.frame_samples
     counts = [len(clip) // frame for clip in audio]

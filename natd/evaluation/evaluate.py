@@ -12,7 +12,19 @@ import numpy as np
 import torch
 
 from natd.codec import Tokenizer, open_tokenizer
-from natd.evaluation import acoustic, meaning, probe, robustness, usage, words
+from natd.evaluation import (
+    acoustic,
+    calibration,
+    calling,
+    cost,
+    meaning,
+    pitch,
+    probe,
+    robustness,
+    sameness,
+    usage,
+    words,
+)
 from natd.evaluation.bootstrap import Floats, Row, estimate, missing, ratio, row
 from natd.evaluation.coding import Coded, Samples, encode, groups_of, rate_of, sizes_of
 from natd.evaluation.material import FIT_EXCERPT_S, HELD_EXCERPT_S, Material, choose, classes_of, load
@@ -36,7 +48,9 @@ class Subject:
 
 
 def evaluate(name: str, audio_dir: Path, seed: int, progress: Progress) -> dict[str, Any]:
-    """Identity of the tokenizer, what was scored, and the rows; the same for the same files and seed.
+    """Identity of the tokenizer, what was scored, the rows and the curves; the same for the same files and seed.
+
+    But for the part "cost", which is measured on this machine.
 
     On one thread. ConfigError or ModelError from the tokenizer, SourceError from the recordings.
     """
@@ -58,6 +72,7 @@ def evaluate(name: str, audio_dir: Path, seed: int, progress: Progress) -> dict[
         "seed": seed,
         "clips": {"learned": len(subject.fit.clips), "scored": len(subject.held.clips)},
         "rows": rows,
+        "curves": calibration.curves(subject.tokenizer, subject.held),
     }
 
 
@@ -118,6 +133,18 @@ def legends(subject: Subject) -> list[Row]:
     return rows
 
 
+def kinds(subject: Subject) -> list[Row]:
+    """Kinds of sound by the names of the codes."""
+    tokenizer, held, seed = subject.tokenizer, subject.held, subject.seed
+    found = calling.by_time(tokenizer, held, seed) + calling.music(tokenizer, held, seed)
+    return found + calling.starts(tokenizer, held, seed)
+
+
+def confidences(subject: Subject) -> list[Row]:
+    """How far the shares of kinds can be believed."""
+    return calibration.rows(subject.tokenizer, subject.held, subject.seed)
+
+
 def recoveries(subject: Subject) -> list[Row]:
     """Descriptors recovered from the legend alone."""
     return meaning.recoveries(subject.tokenizer, subject.fit, subject.held, subject.seed)
@@ -127,6 +154,11 @@ def scores(subject: Subject) -> list[Row]:
     """Notes, chords and tempi of synthetic music."""
     rows = meaning.scores(subject.tokenizer, subject.seed)
     return rows + meaning.false_names(subject.tokenizer, subject.held, subject.noise, subject.silence, subject.seed)
+
+
+def pitches(subject: Subject) -> list[Row]:
+    """The f0 by the notes that codes name."""
+    return pitch.rows(subject.tokenizer, subject.held, subject.seed)
 
 
 def log_mels(subject: Subject) -> list[Row]:
@@ -227,12 +259,27 @@ def agreements(subject: Subject) -> list[Row]:
     return rows
 
 
+def laws(subject: Subject) -> list[Row]:
+    """Codes that must be the same."""
+    return sameness.rows(subject.tokenizer, subject.held, subject.noise, subject.silence, subject.seed)
+
+
+def costs(subject: Subject) -> list[Row]:
+    """Processor time of a frame."""
+    return cost.rows(subject.tokenizer, subject.held.audio)
+
+
 PARTS: dict[str, Callable[[Subject], list[Row]]] = {
     "probe": probes,
     "legend": legends,
+    "kinds": kinds,
+    "calibration": confidences,
     "recovery": recoveries,
     "score": scores,
+    "f0": pitches,
     "log-mel": log_mels,
     "usage": usages,
     "agreement": agreements,
+    "sameness": laws,
+    "cost": costs,
 }

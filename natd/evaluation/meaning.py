@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
 from typing import Any
 
 import torch
@@ -10,28 +10,46 @@ from torch import Tensor
 
 from natd.codec import Tokenizer
 from natd.codec.descriptors import CHROMA, COLUMN, DESCRIPTORS, GATED
-from natd.evaluation import recovery, synthetic, words
+from natd.errors import ConfigError
+from natd.evaluation import answers, recovery, rendered, synthetic, words
+from natd.evaluation.answers import Labels, Played, Question, TempoQuestion, readable
 from natd.evaluation.bootstrap import Floats, Row, estimate, missing, ratio, row
-from natd.evaluation.coding import Coded, encode, groups_of, rate_of, sizes_of
+from natd.evaluation.coding import Coded, encode, sizes_of
 from natd.evaluation.material import Material, described
 from natd.evaluation.recovery import Measured
-from natd.evaluation.synthetic import TASKS, Task
 
 STEADY = ("rain", "sea_waves")  # classes that have neither a beat nor a note
-READERS: dict[str, Callable[[str], int | None]] = {
-    "note, exact": words.note,
-    "note, pitch class": words.pitch_class,
-    "chord root, chords alone": lambda p: None if (c := words.chord(p)) is None else c[0],
-    "chord root, full band": lambda p: None if (c := words.chord(p)) is None else c[0],
-    "chord, root and quality": lambda p: None if (c := words.chord(p)) is None else synthetic.chord_label(c),
-}
-PROBED = "majority label per code, of other seeds"
 
 
-def readable(tokenizer: Tokenizer) -> list[str]:
-    """The layers that may have a legend: the semantic ones, or all where there are none."""
-    groups = groups_of(tokenizer.spec)
-    return groups.get("S") or groups["A"]
+def _root(phrase: str) -> int | None:
+    return None if (named := words.chord(phrase)) is None else named[0]
+
+
+def _chord(phrase: str) -> int | None:
+    return None if (named := words.chord(phrase)) is None else synthetic.chord_label(named)
+
+
+def _question(name: str, labels: Labels) -> Question:
+    """What a task is called says what is read: an exact note, its class, a root, or root and quality."""
+    if name.startswith("note, exact"):
+        return Question(name, words.note, words.LEAST_NOTES, labels)
+    reader = words.pitch_class if name.startswith("note") else _root if name.startswith("chord root") else _chord
+    return Question(name, reader, words.LEAST_CLASSES, labels)
+
+
+DEMO = [_question(task.name, functools.partial(synthetic.truth, task=task)) for task in synthetic.TASKS]
+DEMO_TEMPO = TempoQuestion(
+    {"tempo within 8 %": synthetic.tempo_right}, synthetic.tempo_truth, lambda labels: labels.double()
+)
+PIECES = [_question(asked.name, functools.partial(rendered.truth, asked=asked)) for asked in rendered.ASKED]
+PIECES_TEMPO = TempoQuestion(
+    {
+        "tempo within 8 %, pieces": rendered.tempo_right,
+        "tempo within 4 %, its double or its half, pieces": rendered.octave_right,
+    },
+    rendered.tempo_truth,
+    rendered.bpm_of,
+)
 
 
 # ---- descriptors
@@ -87,112 +105,28 @@ def _measured(tokenizer: Tokenizer, material: Material, layer: str, name: str, c
 
 
 def scores(tokenizer: Tokenizer, seed: int) -> list[Row]:
-    """Notes, chords and tempi: from the words where they name them, and by majority label of a code."""
-    spec = tokenizer.spec
-    learn_seeds, score_seeds = synthetic.seeds(seed)
-    parts = []
-    for which in (learn_seeds, score_seeds):
-        audio, score = synthetic.pieces(which, spec.sr)
-        parts.append((encode(tokenizer, audio), score))
-    learned, scored = parts
-    rows: list[Row] = []
-    for task in TASKS:
-        rows.append(_by_words(tokenizer, scored, task, seed))
-        rows.append(_by_majority(tokenizer, learned, scored, task, seed))
-    return [*rows, *_tempi(tokenizer, learned, scored, seed)]
+    """Notes, chords and tempi of the demo band and of rendered pieces, in words and by majority label of a code."""
+    return scores_of_demo(tokenizer, seed) + scores_of_pieces(tokenizer, seed)
 
 
-Played = tuple[Coded, list[list[Any]]]
-
-
-def _by_words(tokenizer: Tokenizer, scored: Played, task: Task, seed: int) -> Row:
-    figure = f"{task.name}, in words"
-    least = words.LEAST_NOTES if task.name == "note, exact" else words.LEAST_CLASSES
-    named = words.read(tokenizer, READERS[task.name], least)
-    if not named:
-        return missing(figure, "S", "share", "the words of its codes do not name them")
-    layer = max(named, key=lambda name: len(named[name]))
-    table = synthetic.said(named[layer], sizes_of(tokenizer.spec)[layer])
-    return _scored(tokenizer, scored, task, layer, table, figure, seed, "a code without a name is wrong")
-
-
-def _by_majority(tokenizer: Tokenizer, learned: Played, scored: Played, task: Task, seed: int) -> Row:
-    figure = f"{task.name}, probe"
-    found = _chosen(tokenizer, learned, lambda layer: _truth(tokenizer, learned, layer, task))
-    if found is None:
-        return missing(figure, "S", "share", "too few frames to learn from")
-    layer, table = found
-    return _scored(tokenizer, scored, task, layer, table, figure, seed, PROBED)
-
-
-def _truth(tokenizer: Tokenizer, played: Played, layer: str, task: Task) -> Tensor:
-    return synthetic.truth(played[0], layer, rate_of(tokenizer.spec, layer), played[1], task)
-
-
-def _chosen(tokenizer: Tokenizer, learned: Played, labels_of: Callable[[str], Tensor]) -> tuple[str, Tensor] | None:
-    """The layer whose majority labels of one half of the pieces are right most often on the other; its labels."""
-    coded, best = learned[0], None
-    for layer in readable(tokenizer):
-        size, labels = sizes_of(tokenizer.spec)[layer], labels_of(layer)
-        codes, clip = coded.codes[layer], coded.clip[layer]
-        odd = clip % 2 == 1
-        if not bool((labels[odd] >= 0).any()) or not bool((labels[~odd] >= 0).any()):
-            continue
-        table = synthetic.majority(codes[~odd], labels[~odd], size)
-        sums = synthetic.right(table, codes[odd], labels[odd], clip[odd], coded.clips).sum(0)
-        if best is None or sums[0] / sums[1] > best[0]:
-            best = (sums[0] / sums[1], layer, synthetic.majority(codes, labels, size))
-    return None if best is None else (best[1], best[2])
-
-
-def _scored(
-    tokenizer: Tokenizer, scored: Played, task: Task, layer: str, table: Tensor, figure: str, seed: int, note: str
-) -> Row:
-    coded = scored[0]
-    labels = _truth(tokenizer, scored, layer, task)
-    asked = labels >= 0
-    labels, codes, clip = labels[asked], coded.codes[layer][asked], coded.clip[layer][asked]
-    mixed = codes[torch.randperm(len(codes), generator=torch.Generator().manual_seed(seed))]
-    found, chance = (
-        estimate(synthetic.right(table, c, labels, clip, coded.clips), ratio, seed) for c in (codes, mixed)
+def scores_of_demo(tokenizer: Tokenizer, seed: int) -> list[Row]:
+    """The demo band: one timbre and three tempi, but nothing needs to be installed."""
+    learned, scored = (
+        Played(encode(tokenizer, audio), score)
+        for audio, score in (synthetic.pieces(seeds, tokenizer.spec.sr) for seeds in synthetic.seeds(seed))
     )
-    return row(figure, layer, "share", found, {"shuffled": chance.value}, note)
+    return [*answers.rows(tokenizer, learned, scored, DEMO, seed), *DEMO_TEMPO.rows(tokenizer, learned, scored, seed)]
 
 
-def _tempi(tokenizer: Tokenizer, learned: Played, scored: Played, seed: int) -> list[Row]:
-    """Tempo of a section within 8 %, by the median of what its codes say."""
-    named = words.read(tokenizer, words.tempo)
-    rows = []
-    if named:
-        layer = max(named, key=lambda name: len(named[name]))
-        rows.append(_tempo(tokenizer, scored, layer, _bpm(named[layer], tokenizer, layer), "in words", seed, ""))
-    else:
-        rows.append(missing("tempo within 8 %, in words", "S", "share", "the words of its codes do not name them"))
-    found = _chosen(
-        tokenizer,
-        learned,
-        lambda layer: synthetic.tempo_truth(learned[0], layer, rate_of(tokenizer.spec, layer), learned[1]),
-    )
-    if found is None:
-        return [*rows, missing("tempo within 8 %, probe", "S", "share", "too few frames to learn from")]
-    return [*rows, _tempo(tokenizer, scored, found[0], found[1].double(), "probe", seed, PROBED)]
-
-
-def _bpm(said: Mapping[int, float], tokenizer: Tokenizer, layer: str) -> Tensor:
-    table = torch.full((sizes_of(tokenizer.spec)[layer],), torch.nan, dtype=torch.float64)
-    for code, value in said.items():
-        table[code] = value
-    return table
-
-
-def _tempo(tokenizer: Tokenizer, scored: Played, layer: str, bpm: Tensor, how: str, seed: int, note: str) -> Row:
-    coded, score = scored
-    order = torch.randperm(len(coded.codes[layer]), generator=torch.Generator().manual_seed(seed))
-    found, chance = (
-        estimate(synthetic.tempo_right(bpm, coded, layer, rate_of(tokenizer.spec, layer), score, shuffle), ratio, seed)
-        for shuffle in (None, order)
-    )
-    return row(f"tempo within 8 %, {how}", layer, "share", found, {"shuffled": chance.value}, note)
+def scores_of_pieces(tokenizer: Tokenizer, seed: int) -> list[Row]:
+    """Rendered pieces: many timbres and tempi; rows without a value where FluidSynth is not installed."""
+    learned, scored = rendered.pieces(seed)
+    try:
+        sounds = [rendered.audio(part, tokenizer.spec.sr) for part in (learned, scored)]
+    except ConfigError as error:
+        return [*answers.without(PIECES, str(error)), *PIECES_TEMPO.without(str(error))]
+    one, two = (Played(encode(tokenizer, sound), part) for sound, part in zip(sounds, (learned, scored), strict=True))
+    return [*answers.rows(tokenizer, one, two, PIECES, seed), *PIECES_TEMPO.rows(tokenizer, one, two, seed)]
 
 
 def false_names(tokenizer: Tokenizer, held: Material, noise: Coded, silence: Coded, seed: int) -> list[Row]:

@@ -8,6 +8,8 @@ import soundfile
 import torch
 
 from natd.codec import Spec
+from natd.evaluation.material import Material, load
+from natd.training.recordings import Clip
 from natd.wire import Layer, TokenizerInfo
 
 SR, FRAME = 24_000, 1920
@@ -71,6 +73,37 @@ class Bare(Made):
         return super().encode(chunk, state)[:1]
 
 
+class Naming(Made):
+    """Of its four pitches it names one rightly, one by its wider kind, one wrongly, and one not at all."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        super().__init__(device)
+        self.called = {"S0": {0: "", 1: "dog", 2: "nature", 3: "rain", 4: "unknown"}}
+        self.kinds = {
+            "S0": {
+                1: {"dog": 0.9},
+                2: {"rain": 0.5, "sea waves": 0.3},
+                3: {"rain": 0.6, "sea waves": 0.4},
+                4: {"clock tick": 0.3},
+            }
+        }
+
+
+class Tuned(Made):
+    """S0 is the semitone of the strongest partial and its words say so, from C4 upward; below, they name none."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        super().__init__(device)
+        self.spec = replace(self.spec, layers=(Layer("S0", "semantic", "note", 128), *self.spec.layers[1:]))
+        names = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+        self.glossary = {"S0": {i: f"note {names[i % 12]}{i // 12 - 1}" if i >= 60 else "low" for i in range(128)}}
+
+    def encode(self, chunk: torch.Tensor, state: State) -> list[torch.Tensor]:
+        hz = torch.fft.rfft(chunk.double()).abs().argmax(1).clamp(min=1) * SR / FRAME
+        note = (69 + 12 * (hz / 440.0).log2()).round().long().clamp(0, 127)
+        return [note[:, None], *super().encode(chunk, state)[1:]]
+
+
 def tone(hz: float, seed: int, seconds: float = 1.6) -> np.ndarray:
     """A pitch that swells from soft to loud by an amount of its own, then 0.4 s of digital silence."""
     rng = np.random.default_rng(seed)
@@ -78,6 +111,19 @@ def tone(hz: float, seed: int, seconds: float = 1.6) -> np.ndarray:
     swell = np.linspace(rng.uniform(0.002, 0.01), rng.uniform(0.1, 0.9), len(t))
     out = (swell * np.sin(2 * np.pi * hz * t)).astype(np.float32)
     return np.concatenate([out, np.zeros(int(0.4 * SR), np.float32)])
+
+
+def material_of(
+    folder: Path, sounds: list[np.ndarray], clips: list[tuple[str, str, str]], tokenizer: Made | None = None
+) -> Material:
+    """Sounds as if they were the held-out recordings `clips` (folder, name, ESC-10 class)."""
+    held = []
+    for sound, (where, name, label) in zip(sounds, clips, strict=True):
+        path = folder / where / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, sound, SR, subtype="FLOAT")
+        held.append(Clip(path, where, "held", "environment", label, 3 if label else 0))
+    return load(tokenizer or Made(), held, sorted({c.label for c in held if c.label}), 20.0, str, "")
 
 
 def write_recordings(root: Path) -> None:

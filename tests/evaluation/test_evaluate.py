@@ -9,7 +9,8 @@ import pytest
 from natd import codec
 from natd.cli import nat
 from natd.errors import ConfigError, SourceError
-from natd.evaluation import synthetic
+from natd.evaluation import cost, synthetic
+from natd.evaluation import evaluate as evaluation
 from natd.evaluation.evaluate import evaluate
 from tests.evaluation.made import write_recordings
 
@@ -34,6 +35,8 @@ def register(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(codec.BUILTIN, "made", "tests.evaluation.made:Made")
     patch.setitem(codec.BUILTIN, "decoding", "tests.evaluation.made:Decoding")
     patch.setitem(codec.BUILTIN, "bare", "tests.evaluation.made:Bare")
+    patch.setitem(codec.BUILTIN, "naming", "tests.evaluation.made:Naming")
+    patch.setattr(cost, "FRAMES", 20)
     patch.setattr(synthetic, "LEARNED", 2)
     patch.setattr(synthetic, "SCORED", 2)
 
@@ -82,6 +85,29 @@ def test_agreement_is_full_where_the_change_does_not_matter(table):
     assert table["same codes, gain -12 dB", "S0"]["nulls"]["shuffled"] < 0.5
 
 
+def test_the_laws_hold_and_a_frame_costs_something(table):
+    for figure in ("same codes, alone and among 8", "same codes, in odd pieces and whole"):
+        assert table[figure, "all"]["value"] == 1.0
+    assert {table["codes of 12 s of silence", layer]["value"] for layer in LAYERS} == {1.0}
+    assert 0.0 < table["processor time a frame", "1 stream, median"]["value"] < 100.0
+
+
+def test_names_of_kinds_are_scored(audio, monkeypatch):
+    register(monkeypatch)
+    monkeypatch.setattr(evaluation, "PARTS", {n: evaluation.PARTS[n] for n in ("legend", "kinds", "calibration")})
+    result = evaluate("naming", audio, 0, lambda text: None)
+    rows = {(r["figure"], r["of"]): r for r in result["rows"]}
+    for answer in ("the right kind", "the right wider kind", "another kind", "unknown"):
+        assert rows[f"called {answer}, by time", "S0"]["value"] == 0.25
+    assert rows["called the right kind, by time", "S0, animal"]["value"] == 1.0
+    assert rows["recorded music called music, by time", "S0"]["value"] == 0.0
+    assert rows["first 0.56 s called a kind", "S0"]["n"] == 14
+    assert rows["calibration error, called either", "S0"]["value"] == pytest.approx(0.3)
+    assert rows["kind right, 25 % most confident", "S0"]["value"] == 1.0
+    assert result["curves"]["S0"]["coverage"][-1] == [1.0, 0.75]
+    assert rows["ESC-10 legend only", "S0"]["value"] == 0.75  # by the shares, whatever the codes are called
+
+
 def test_what_cannot_be_measured_is_null_with_a_reason(table):
     for key in (("log-mel L1", "A"), ("note, exact, in words", "S"), ("false note on rain and sea, in words", "S")):
         assert table[key]["value"] is None and table[key]["low"] is None and table[key]["note"]
@@ -112,11 +138,14 @@ def test_the_command_writes_the_same_twice_and_shows_one_table(audio, tmp_path, 
     for name in ("one", "two"):
         words = ["eval", "tokenizer", "decoding", "--audio", str(audio), "--json", str(tmp_path / name), "--seed", "3"]
         assert nat.main(words) == 0
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    result = json.loads((tmp_path / "one").read_text())
+    result, again = (json.loads((tmp_path / name).read_text()) for name in ("one", "two"))
+    for each in (result, again):
+        each["rows"] = [row for row in each["rows"] if row["part"] != "cost"]  # time is not the same twice
+    assert result == again and result["curves"] == {}
     assert (
         result["tokenizer"] == {"name": "decoding", "version": "1", "codebook_id": "sha256:0"} and result["seed"] == 3
     )
+    assert all(r["note"] for r in result["rows"] if r["value"] is None)
     errors = [r for r in result["rows"] if r["figure"] == "log-mel L1"]
     assert [r["of"] for r in errors] == ["no layer", "A0"] and 0 < errors[0]["value"] < errors[1]["value"]
     out, said = capsys.readouterr()
