@@ -20,7 +20,8 @@ from natd.codec.state import gather, scatter
 from natd.errors import ConfigError, NatdError
 
 log = logging.getLogger(__name__)
-WARM_UP_STEPS = 3  # kernels chosen, caches filled, before the first real frame
+WARM_UP_STEPS = 3  # kernels chosen, caches filled, steps recorded, before the first real frame
+WARM_UP_BATCH = 8  # the largest batch that is made ready for: larger ones are rare
 
 
 class EngineError(NatdError):
@@ -48,13 +49,15 @@ class Engine:
     """Any number of streams share one tokenizer; each holds a slot and awaits one frame at a time.
 
     `encode` is safe to cancel: the frame is encoded all the same and its codes are dropped; pass `fresh` with the next.
+    It is warm for `streams` of them when it is entered; a further one makes its first frame wait.
     """
 
-    def __init__(self, tokenizer: str, device: str = "cpu", threads: int = 1) -> None:
+    def __init__(self, tokenizer: str, device: str = "cpu", threads: int = 1, streams: int = 1) -> None:
         self.name = tokenizer
         self.counters = {"engine_frames": 0, "engine_steps": 0}
         self._device = device
         self._threads = threads
+        self._streams = streams
         self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._held: _Job | None = None
         self._free: list[int] = []
@@ -110,7 +113,7 @@ class Engine:
             with torch.inference_mode():
                 tokenizer = open_tokenizer(self.name, device)
                 worker = _Worker(tokenizer, device)
-                worker.warm_up()
+                worker.warm_up(self._streams)
                 self._post(ready, tokenizer)
                 while (jobs := self._next()) is not None:
                     self._step(worker, jobs)
@@ -195,13 +198,18 @@ class _Worker:
         self.tokenizer = tokenizer
         self._device = torch.device(device)
         self._capacity = 1
+        self._warm = 0  # the largest batch that was made ready for
         self._state = tokenizer.initial_state(1)
 
-    def warm_up(self) -> None:
-        state = self.tokenizer.initial_state(1)
-        silence = torch.zeros(1, self.tokenizer.spec.frame_samples, device=self._device)
-        for _ in range(WARM_UP_STEPS):
-            self.tokenizer.encode(silence, state)
+    def warm_up(self, streams: int) -> None:
+        """Makes ready for the batches that so many streams can make."""
+        largest = min(streams, WARM_UP_BATCH) if self.tokenizer.spec.info.batch_invariant else 1
+        for batch in range(self._warm + 1, largest + 1):
+            state = self.tokenizer.initial_state(batch)
+            silence = torch.zeros(batch, self.tokenizer.spec.frame_samples, device=self._device)
+            for _ in range(WARM_UP_STEPS):
+                self.tokenizer.encode(silence, state)
+        self._warm = max(self._warm, largest)
 
     def encode(self, jobs: list[_Job]) -> list[list[list[int]]]:
         """Codes `[job][layer][per_frame]`; a tokenizer that is not batch invariant gets its rows one by one."""
@@ -229,6 +237,7 @@ class _Worker:
     def _reserve(self, slots: int) -> None:
         if slots <= self._capacity:
             return
+        self.warm_up(slots)
         grown = self.tokenizer.initial_state(slots)
         scatter(grown, self._rows(range(self._capacity)), self._state)
         self._state, self._capacity = grown, slots

@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, about, adds in (
         ("bench", "measure", (_add_bench_latency,)),
         ("eval", "score tokenizers", (_add_eval_tokenizer,)),
-        ("train", "fit tokenizers", (_add_train_ears0,)),
+        ("train", "fit tokenizers", (_add_train_ears,)),
         ("codebook", "look into codebooks", (_add_codebook_show,)),
         ("models", "weights that do not come with natd", (_add_models,)),
     ):
@@ -319,18 +319,22 @@ def eval_tokenizer(args: argparse.Namespace) -> int:
     return evaluate_tokenizer(args.tokenizer, args.audio, args.seed, args.json, args.plot)
 
 
-def _add_train_ears0(verbs: Verbs) -> None:  # type: ignore[type-arg]
-    about = "fit the embedded tokenizer from a folder of recordings"
-    p = _verb(verbs, "ears-0", train_ears0, about, "nat train ears-0 --audio recordings/ --out fitted/")
+def _add_train_ears(verbs: Verbs) -> None:  # type: ignore[type-arg]
+    about = "train the embedded tokenizer anew, from a folder of recordings and sounds of its own making"
+    p = _verb(verbs, "ears", train_ears, about, "nat train ears --audio recordings/ --out fitted/")
+    p.description = f"""{p.description}
+It takes about an hour on two cores. It needs `pip install 'natd[train]'` and the Debian packages fluidsynth,
+fluid-soundfont-gm and espeak-ng. What each stage gives is kept in OUT/work: a run that was stopped goes on behind the
+last stage that is there. Weights, legend, manifest, figures and card go to OUT; natd/models holds those in use."""
     p.add_argument("--audio", type=Path, required=True, metavar="DIR", help="folder of recordings")
-    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for weights, glossary and card")
-    p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the fit (default: 0)")
+    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for weights, legend and card")
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all that is drawn (default: 0)")
     p.add_argument("--threads", type=int, default=2, metavar="N", help="threads (default: 2); they shape the result")
 
 
-def train_ears0(args: argparse.Namespace) -> int:
-    """Weights, glossary and card in a folder; how it goes on standard error."""
-    from natd.training.ears0 import train
+def train_ears(args: argparse.Namespace) -> int:
+    """Weights, legend and card in a folder; how it goes on standard error."""
+    from natd.training.ears import train
 
     train(args.audio, args.out, args.seed, args.threads, progress=lambda text: print(text, file=sys.stderr, flush=True))
     return 0

@@ -55,7 +55,7 @@ def save(
 
 
 def load(
-    folder: Path, name: str, settings: Mapping[str, Any], cure: str = "nat train ears-0"
+    folder: Path, name: str, settings: Mapping[str, Any], cure: str = "nat train ears"
 ) -> tuple[dict[str, Tensor], Any, str]:
     """Tensors, legend and codebook_id as `save` wrote them; ModelError with the reason if a byte or setting differs."""
     manifest = _manifest(folder / f"{name}.json")

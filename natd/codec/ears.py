@@ -1,13 +1,12 @@
 """The embedded tokenizer `ears`: 24 kHz mono, 12.5 frames a second, causal; four layers of meaning, four of sound.
 
-S0 scene, S1 harmony, S2 rhythm and S3 dynamics and register are k-means cells over named descriptors; A0-A3 are a
-residual quantizer of the log-mel. Code 0 of every layer is silence. What a row gives depends on its own samples alone
-(see `rows`).
+S0 names the scene, S1 the harmony, S2 the rhythm, S3 level, brightness and noisiness; A0-A3 are a residual quantizer of
+the log-mel. Code 0 of every layer is silence. What a row gives depends on its own samples alone (see `rows`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,100 +15,148 @@ import torch
 from torch import Tensor
 
 from natd.codebooks import store
-from natd.codec import Spec, descriptors, mel, rows
+from natd.codebooks.naming import Run
+from natd.codec import Spec, descriptors, dynamics, ears_names, harmony_net, mel, rhythm_net, rows, scene_net
 from natd.codec.descriptors import DescriptorState, FrontEnd, Heard
+from natd.codec.dynamics import Dynamics, DynamicsState
+from natd.codec.graph import Recorder
+from natd.codec.harmony_net import HarmonyNet, HarmonyState
+from natd.codec.mel_decoder import MelDecoder, MelDecoderState
+from natd.codec.rhythm_net import RhythmNet, RhythmNetState
 from natd.codec.rvq import Codebook, ResidualQuantizer
+from natd.codec.scene_net import SceneNet, SceneNetState
+from natd.codec.vocoder import Vocoder, VocoderState
 from natd.errors import ModelError
 from natd.wire import Layer, TokenizerInfo
 
-NAME, VERSION = "ears", "0"
+NAME, VERSION = "ears", "1"
 MODELS = Path(__file__).parent.parent / "models"
 SEMANTIC = {
-    "S0": (256, "scene and texture: spectral shape and its motion over 0.08 to 3.2 s, without the level"),
-    "S1": (256, "harmony: pitch classes, how tonal, f0"),
-    "S2": (128, "rhythm: onsets, pulse and its rate, slow and fast flutter"),
-    "S3": (256, "dynamics and register: level, brightness, noisiness, f0"),
+    "S0": (scene_net.SIZE, "scene: a kind of sound, how surely, and its texture"),
+    "S1": (harmony_net.SIZE, "harmony: unpitched, a note, a chord, a mix of pitch classes"),
+    "S2": (rhythm_net.CODES, "rhythm: onsets, tempo, regular ticks, flutter, syllables"),
+    "S3": (dynamics.SIZE, "dynamics and register: level, brightness, noisiness"),
 }
 ACOUSTIC = ("A0", "A1", "A2", "A3")
 ACOUSTIC_SIZE = 1024
-SCENE_WIDTH = 32  # principal components of the scene features
 ACOUSTIC_WIDTH = 128
 MEL_FLOOR_DB = -80.0
 # All that shapes the codes beside the fitted tensors, and part of the codebook_id. New arithmetic: a new `front_end`.
 SETTINGS: dict[str, Any] = {
     "name": NAME,
     "version": VERSION,
-    "front_end": 2,
+    "front_end": 3,
     "sr": mel.SR,
     "frame_samples": mel.FRAME,
     "silence_dbfs": descriptors.SILENCE_DBFS,
     "mel_floor_db": MEL_FLOOR_DB,
-    "scene_width": SCENE_WIDTH,
     "acoustic_width": ACOUSTIC_WIDTH,
     "descriptors": list(descriptors.DESCRIPTORS),
-    "weights": {layer: list(weights) for layer, weights in descriptors.WEIGHTS.items()},
     "sizes": {layer: size for layer, (size, _) in SEMANTIC.items()} | dict.fromkeys(ACOUSTIC, ACOUSTIC_SIZE),
 }
 
 
 @dataclass(slots=True)
 class EarsState:
-    """What the streams of a batch remember: 3.2 s of features, 6 s of onsets, 0.7 s of audio each."""
+    """What the streams of a batch remember: the front end's past, and what each semantic layer holds on to."""
 
     front: DescriptorState
+    scene: SceneNetState
+    harmony: HarmonyState
+    rhythm: RhythmNetState
+    dynamics: DynamicsState
+
+
+@dataclass(slots=True)
+class EarsDecoderState:
+    """Decoders of a batch of streams: the log-mel net's past, and the sound that is not yet whole."""
+
+    mel: MelDecoderState
+    sound: VocoderState
 
 
 class Ears:
-    """The tokenizer over given tensors (names and shapes as `natd.training.ears0` fits them)."""
+    """The tokenizer over given tensors (names and shapes as `natd.training` fits them)."""
 
     def __init__(
         self, tensors: Mapping[str, Tensor], legend: Mapping[str, Any], codebook_id: str, device: str = "cpu"
     ) -> None:
-        on = {name: tensor.to(device) for name, tensor in tensors.items()}
         self.front = FrontEnd(device)
-        self.views = {layer: (on[f"{layer}.shift"], on[f"{layer}.matrix"]) for layer in SEMANTIC}
-        self.books = {layer: Codebook(on[f"{layer}.codes"]) for layer in SEMANTIC}
-        self.mean, self.basis = on["A.mean"], on["A.basis"]
-        self.residual = ResidualQuantizer([Codebook(codes) for codes in on["A.codes"]])
+        self.scene, self.harmony = SceneNet(tensors, device), HarmonyNet(tensors, device)
+        self.rhythm, self.dynamics = RhythmNet(tensors, device), Dynamics(tensors, device)
+        self.mean, self.basis = tensors["A.mean"].float().to(device), tensors["A.basis"].float().to(device)
+        self.residual = ResidualQuantizer([Codebook(codes) for codes in tensors["A.codes"].float().to(device)])
+        self.mel_decoder = MelDecoder(tensors, self.mean, self.basis, device)
+        self.vocoder = Vocoder(device)
+        self.recorder: Recorder[EarsState] = Recorder(self.step)
         self.legend = legend
         self.glossary: Mapping[str, Mapping[int, str]] = {
             layer: {int(code): entry["phrase"] for code, entry in legend["codes"][layer].items()} for layer in SEMANTIC
         }
+        scene = {int(code): entry for code, entry in legend["codes"]["S0"].items()}
+        self.kinds = {"S0": {code: entry.get("closest", {}) for code, entry in scene.items()}}
+        self.called = {"S0": {code: entry["called"] for code, entry in scene.items()}}
+        self.names: Mapping[str, Sequence[Run]] = ears_names.runs(legend, self.harmony.names()) if scene else {}
         self.spec = _spec(codebook_id)
 
     def initial_state(self, batch: int) -> EarsState:
         """State of `batch` streams that have heard nothing."""
-        return EarsState(front=self.front.initial_state(batch))
+        return EarsState(
+            front=self.front.initial_state(batch),
+            scene=self.scene.initial_state(batch),
+            harmony=self.harmony.initial_state(batch),
+            rhythm=self.rhythm.initial_state(batch),
+            dynamics=self.dynamics.initial_state(batch),
+        )
 
     @torch.no_grad()
     def encode(self, chunk: Tensor, state: EarsState) -> list[Tensor]:
         """One frame [B, 1920] float32 -> S0, S1, S2, S3, A0, A1, A2, A3, each [B, 1] int64."""
-        heard = self.hear(chunk, state)
-        codes = [self.books[layer](self.standard(layer, heard.vectors[layer]), heard.silent) for layer in SEMANTIC]
-        codes += self.residual.encode(self.compress(heard.log_mel), heard.silent)
-        return [code[:, None] for code in codes]
+        return self.recorder(chunk, state)
+
+    def step(self, chunk: Tensor, state: EarsState) -> list[Tensor]:
+        """What `encode` records and replays."""
+        return self.quantize(self.hear(chunk, state), state)
 
     def hear(self, chunk: Tensor, state: EarsState) -> Heard:
-        """Descriptors, log-mel and layer vectors of one frame [B, 1920]; `state` moves on."""
+        """What the front end makes of one frame [B, 1920]; its part of the `state` moves on."""
         return self.front(chunk.to(self.mean.device), state.front)
 
-    def standard(self, layer: str, vectors: Tensor) -> Tensor:
-        """Vectors [B, n] of an S layer -> the space of its codebook [B, D]."""
-        shift, matrix = self.views[layer]
-        centred = torch.nn.functional.pad(vectors - shift, (0, matrix.shape[0] - len(shift)))
-        return rows.product(centred[:, None], matrix)[:, 0]
+    def quantize(self, heard: Heard, state: EarsState) -> list[Tensor]:
+        """The codes of what was heard; the layers' part of the `state` moves on."""
+        silent = heard.silent
+        codes = [
+            self.scene(heard.scene, silent, state.scene),
+            self.harmony(heard.tonal, heard.of("f0"), heard.of("salience"), silent, state.harmony),
+            self.rhythm(heard.past, heard.of("onset"), silent, state.rhythm),
+            self.dynamics(heard.descriptors, silent, state.dynamics),
+        ]
+        codes += self.residual.encode(self.compress(heard.log_mel), silent)
+        return [code[:, None] for code in codes]
 
     def compress(self, log_mel: Tensor) -> Tensor:
         """Log-mel [B, 8, 128] in dB -> its 128 principal components."""
         return compress(log_mel, self.mean, self.basis)
 
-    def initial_mel_state(self, batch: int) -> None:
-        """None: a frame's log-mel needs nothing of the frames before it."""
+    def initial_mel_state(self, batch: int) -> MelDecoderState:
+        """State of `batch` decoders to log-mel at the start of a stream."""
+        return self.mel_decoder.initial_state(batch)
 
-    def decode_mel(self, codes: list[Tensor], state: None = None) -> Tensor:
-        """Codes [B, 1] of A0 and as many after it as there are -> log-mel [B, 8, 128] in dB."""
-        components = self.residual.decode([code[:, 0] for code in codes])
-        return (components @ self.basis.T + self.mean).view(-1, mel.HOPS, mel.BANDS)
+    @torch.no_grad()
+    def decode_mel(self, codes: list[Tensor], state: MelDecoderState) -> Tensor:
+        """Codes [B, 1] of A0 and as many after it as there are -> log-mel [B, 8, 128] in dB, at least -80."""
+        flat = [code[:, 0].to(self.mean.device) for code in codes]
+        log_mel = self.mel_decoder(self.residual.decode(flat), len(flat), state).clamp(min=MEL_FLOOR_DB)
+        return torch.where((flat[0] == 0)[:, None, None], log_mel.new_full((), MEL_FLOOR_DB), log_mel)
+
+    def initial_decoder_state(self, batch: int) -> EarsDecoderState:
+        """State of `batch` decoders to sound at the start of a stream."""
+        return EarsDecoderState(self.initial_mel_state(batch), self.vocoder.initial_state(batch))
+
+    @torch.no_grad()
+    def decode(self, codes: list[Tensor], state: EarsDecoderState) -> Tensor:
+        """All codes of a frame [B, 1] -> samples [B, 1920] from the acoustic ones, `vocoder.DELAY_SAMPLES` late."""
+        return self.vocoder(self.decode_mel(codes[len(SEMANTIC) :], state.mel), state.sound)
 
 
 def compress(log_mel: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
@@ -120,7 +167,7 @@ def compress(log_mel: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
 
 def open_tokenizer(device: str = "cpu", folder: Path = MODELS) -> Ears:
     """The shipped `ears` on a torch device; ModelError with the reason if its files are missing, damaged or others."""
-    tensors, legend, codebook_id = store.load(folder, NAME, SETTINGS)
+    tensors, legend, codebook_id = store.load(folder, NAME, SETTINGS, "nat train ears")
     try:
         return Ears(tensors, legend, codebook_id, device)
     except (KeyError, TypeError, ValueError) as error:

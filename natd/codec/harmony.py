@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -23,7 +24,8 @@ CUTOFF_HZ = 2000.0
 # (rate, window, first log bin, one past the last): long windows only where semitones are close together.
 RANGES = ((SLOW_SR, 4096, 0, 81), (SLOW_SR, 2048, 81, 153), (SR, 4096, 153, LOG_BINS))
 PITCH_WINDOW = 3072
-PITCH_FFT = 4096
+LONGEST = 4096
+BINS = LONGEST // 2 + 1
 MIN_LAG, MAX_LAG = 12, 600  # 2000 Hz to 40 Hz
 LAGS = rows.padded(MAX_LAG + 2)
 PICK = 0.9  # the first peak this close to the highest is taken: fewer octave errors
@@ -31,70 +33,96 @@ PITCHED = 0.8  # salience above which f0 means something
 F0_CENTRE = 8.0  # log2 of 256 Hz
 
 
+@dataclass(slots=True)
+class Tonal:
+    """Magnitudes by log bin and what of them stands above its surroundings [B, 1, 272]; chroma [B, 12]; tonalness [B].
+
+    Log bin 3 k + 1 is the middle of note k from A0; the last 8 are zero.
+    """
+
+    size: Tensor
+    peaks: Tensor
+    chroma: Tensor
+    tonalness: Tensor
+
+
 class Harmony:
     """Chroma from three window lengths; f0 from one of 128 ms. All windows end now."""
 
     def __init__(self, device: str = "cpu") -> None:
-        self.windows = [hann(n).to(device) for _, n, _, _ in RANGES]
+        self.windows = _windows().to(device)
         self.maps = [_log_map(sr / n, low, high).to(device) for sr, n, low, high in RANGES]
         self.low_pass = _low_pass().to(device)
         self.blur = _blur().to(device)
         self.fold = _fold().to(device)
-        lags = torch.arange(LAGS)
-        self.tail = (PITCH_WINDOW - 1 - lags).to(device)
-        self.searched = ((lags >= MIN_LAG) & (lags <= MAX_LAG)).to(device)
-        self.order = -lags.float().to(device)
+        self.around = torch.tensor([MIN_LAG - 2, MIN_LAG - 1, MIN_LAG], device=device)
+        self.pick, self.half = torch.tensor(PICK, device=device), torch.tensor(0.5, device=device)
+        self.centre = torch.tensor(SR / 2**F0_CENTRE, device=device)
 
     def decimated(self, audio: Tensor) -> Tensor:
         """The latest frame of the audio [B, HISTORY] at 6 kHz, [B, 480]; linear phase, 1 ms late."""
         tail = audio[:, HISTORY - FRAME - TAPS + DECIMATION :]
         return rows.product(tail.unfold(1, TAPS, DECIMATION).contiguous(), self.low_pass)[..., 0]
 
-    def chroma(self, audio: Tensor, slow: Tensor) -> tuple[Tensor, Tensor]:
-        """Latest audio at 24 and 6 kHz, [B, 4096] each -> shares of 12 pitch classes from C [B, 12], tonalness [B]."""
-        parts = []
-        for (sr, n, _, _), window, weight in zip(RANGES, self.windows, self.maps, strict=True):
-            past = audio if sr == SR else slow
-            x = (past[:, past.shape[1] - n :] * window).contiguous()
-            power = squared(rows.each(torch.fft.rfft, x))[:, None, : weight.shape[0]].contiguous()
-            parts.append(rows.product(power, weight))
-        log_spectrum = torch.cat([p[..., : h - lo] for p, (_, _, lo, h) in zip(parts, RANGES, strict=True)], dim=-1)
-        pad = log_spectrum.new_zeros(audio.shape[0], 1, WIDTH - LOG_BINS)
-        size = torch.cat([log_spectrum, pad], dim=-1).sqrt()
-        peaks = (size - rows.product(size, self.blur)).clamp(min=0.0)
-        sums = rows.product(peaks, self.fold)[:, 0]  # 12 classes, all peaks, peaks that carry a class
-        whole = rows.product(size, self.fold)[:, 0, 12]
-        tonalness = sums[:, 12] / whole.clamp(min=1e-9)
-        return sums[:, :12] / sums[:, 13:14].clamp(min=1e-9), tonalness
+    def __call__(self, audio: Tensor, slow: Tensor) -> tuple[Tonal, Tensor, Tensor]:
+        """Latest audio at 24 and 6 kHz, [B, 4096] each -> what is tonal, lag of the f0 in samples [B], salience [B]."""
+        sources = [audio if sr == SR else slow for sr, _, _, _ in RANGES]
+        windowed = torch.stack([*sources, audio], dim=1) * self.windows
+        # All in one call: to set up a transform of this length costs as much as four of them.
+        power = squared(rows.each(torch.fft.rfft, windowed))
+        power = torch.nn.functional.pad(power, (0, rows.padded(BINS) - BINS))  # [B, 4, 2064]
+        return self._tonal(power), *self._pitch(power[:, len(RANGES)].contiguous(), audio)
 
-    def pitch(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """Latest audio [B, HISTORY] -> lag of the fundamental in samples [B] and its salience [B] in 0..1."""
+    def _tonal(self, power: Tensor) -> Tonal:
+        """Power of the windows [B, 4, 2064] -> spectrum, shares of 12 pitch classes from C, tonalness."""
+        parts = []
+        for i, ((_, n, _, _), weight) in enumerate(zip(RANGES, self.maps, strict=True)):
+            step = LONGEST // n  # of a window that was filled up with zeros every other bin is its own
+            own = power[:, i : i + 1, : step * weight.shape[0] : step]
+            parts.append(rows.product(own.contiguous(), weight))
+        size = torch.cat(parts, dim=2).sqrt_()
+        peaks = (size - rows.product(size, self.blur)).clamp_(min=0.0)
+        sums = rows.product(torch.cat([peaks, size], dim=1), self.fold)
+        classes, of_peaks, of_classes = torch.split(sums[:, 0, :14], [12, 1, 1], dim=1)
+        shares = classes / of_classes.clamp(min=1e-9)
+        tonalness = (of_peaks / sums[:, 1, 12:13].clamp(min=1e-9)).squeeze(1)
+        return Tonal(size, peaks, shares, tonalness)
+
+    def _pitch(self, power: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Power of the pitch window [B, 2064], audio [B, 4096] -> lag of the f0 in samples [B], salience 0..1 [B]."""
+        r = rows.each(lambda row: torch.fft.irfft(row[:BINS], n=LONGEST)[1:LAGS], power)
         x = audio[:, HISTORY - PITCH_WINDOW :].contiguous()
-        power = squared(rows.each(lambda row: torch.fft.rfft(row, n=PITCH_FFT), x))
-        power = torch.nn.functional.pad(power, (0, rows.padded(power.shape[1]) - power.shape[1]))
-        r = rows.each(lambda row: torch.fft.irfft(row[: PITCH_FFT // 2 + 1], n=PITCH_FFT), power)[:, :LAGS]
         energy = rows.each(lambda row: torch.cumsum(row, 0), x * x)
-        before = torch.nn.functional.pad(energy, (1, 0))[:, :LAGS]
-        both = energy[:, self.tail] + (energy[:, -1:] - before)
-        match = 2.0 * r / both.clamp(min=1e-9)
-        return self._first_peak(match)
+        # Lag 0 is left out: column i is of lag i + 1.
+        kept = energy[:, PITCH_WINDOW - LAGS : PITCH_WINDOW - 1].flip(1)
+        both = kept.sub_(energy[:, : LAGS - 1]).add_(energy[:, -1:])
+        return self._first_peak(r / both.clamp_(min=1e-9))
 
     def _first_peak(self, match: Tensor) -> tuple[Tensor, Tensor]:
-        left = torch.nn.functional.pad(match[:, :-1], (1, 0))
-        right = torch.nn.functional.pad(match[:, 1:], (0, 1))
-        peak = (match > left) & (match >= right) & (match > 0.0) & self.searched
-        height = torch.where(peak, match, match.new_zeros(()))
+        """Lag and height of the first peak that is nearly the highest; match [B, n] begins at lag 1."""
+        middle = match[:, MIN_LAG - 1 : MAX_LAG]
+        peak = (middle > match[:, MIN_LAG - 2 : MAX_LAG - 1]) & (middle >= match[:, MIN_LAG : MAX_LAG + 1])
+        height = (middle * peak).clamp_(min=0.0)
         best = height.amax(1, keepdim=True)
-        early = torch.where(peak & (height >= PICK * best), self.order, self.order.new_full((), -1e9))
-        at = early.argmax(1, keepdim=True).clamp(min=MIN_LAG)  # orders differ, so there is no tie to break
-        a, b, c = (match.gather(1, at + k)[:, 0] for k in (-1, 0, 1))
-        bend = a - 2.0 * b + c
-        shift = torch.where(bend < -1e-6, 0.5 * (a - c) / bend.clamp(max=-1e-6), torch.zeros_like(bend)).clamp(
-            -0.5, 0.5
-        )
-        found = best[:, 0] > 0.0
-        salience = torch.where(found, b, torch.zeros_like(b)).clamp(0.0, 1.0)
-        return torch.where(found, at[:, 0] + shift, torch.full_like(b, SR / 2**F0_CENTRE)), salience
+        early = (height >= best * self.pick).float()  # the first of these is named
+        at = early.argmax(1, keepdim=True) + self.around
+        a, b, c = match.gather(1, at).unbind(1)
+        bend = (a - b) + (c - b)
+        shift = ((a - c) * self.half / bend.clamp(max=-1e-6)).clamp_(-0.5, 0.5)
+        found = best.squeeze(1) > 0.0
+        return torch.where(found, at[:, 2] + shift, self.centre), (b * found).clamp_(0.0, 1.0)
+
+
+def _windows() -> Tensor:
+    """Of the ranges, and the latest 3072 samples for the pitch, all ending now: [4, 4096].
+
+    The root of two in the last one doubles the autocorrelation.
+    """
+    out = torch.zeros(len(RANGES) + 1, LONGEST)
+    for window, (_, n, _, _) in zip(out, RANGES, strict=False):
+        window[LONGEST - n :] = hann(n)
+    out[-1, LONGEST - PITCH_WINDOW :] = math.sqrt(2.0)
+    return out
 
 
 def _centres() -> Tensor:
@@ -116,9 +144,8 @@ def _log_map(step: float, low: int, high: int) -> Tensor:
     bins = rows.padded(math.ceil(float(centre[-1] + width[-1]) / step) + 1)
     hz = torch.arange(bins, dtype=torch.float64)[:, None] * step
     weight = (1.0 - (hz - centre[None]).abs() / width[None]).clamp(min=0.0)
-    out = torch.zeros(bins, rows.padded(high - low))
-    out[:, : high - low] = weight.float()
-    return out
+    # The last range goes on to the width of the whole: its further columns stay zero.
+    return torch.nn.functional.pad(weight.float(), (0, WIDTH - LOG_BINS if high == LOG_BINS else 0))
 
 
 def _blur() -> Tensor:

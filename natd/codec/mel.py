@@ -30,13 +30,12 @@ class Mel:
     def __init__(self, device: str = "cpu") -> None:
         self.window = hann(WINDOW).to(device)
         self.bank = mel_bank().to(device)
-        self.ones = torch.full((FRAME, rows.ALIGN), 1.0 / FRAME, device=device)
 
     def power(self, audio: Tensor) -> Tensor:
         """Latest audio [B, HISTORY] -> power spectra [B, 8, 512]."""
         tail = audio[:, HISTORY - (HOPS - 1) * HOP - WINDOW :]
         frames = (tail.unfold(1, WINDOW, HOP) * self.window).contiguous()  # [B, 8, 1024]
-        return squared(rows.each(torch.fft.rfft, frames))[..., :BINS].contiguous()
+        return squared(rows.each(torch.fft.rfft, frames)[..., :BINS])
 
     def log_mel(self, power: Tensor) -> Tensor:
         """Power spectra [B, 8, 512] -> log-mel [B, 8, 128] in dB, at least -100."""
@@ -44,9 +43,7 @@ class Mel:
 
     def level(self, chunk: Tensor) -> Tensor:
         """Mean square of a frame [B, 1920] without its mean, [B]: 1.0 = 0 dBFS (a full-scale sine is -3.01)."""
-        flat = chunk.contiguous().view(-1, 1, FRAME)
-        centred = flat - rows.product(flat, self.ones)[..., :1]
-        return rows.product(centred * centred, self.ones)[:, 0, 0]
+        return rows.each(lambda row: row.var(correction=0), chunk.contiguous())
 
 
 def hann(n: int) -> Tensor:

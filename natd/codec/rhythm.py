@@ -1,4 +1,4 @@
-"""What moves: onsets every 10 ms, the pulse of the latest six seconds, and how fast the level flutters."""
+"""What moves: onsets every 10 ms, and the pulse of the latest six seconds."""
 
 from __future__ import annotations
 
@@ -14,40 +14,52 @@ from natd.codec.mel import BANDS, HOP, HOPS, SR
 HOP_RATE = SR / HOP  # 100 Hz
 PULSE_HOPS = 608  # 6.08 s
 PULSE_FFT = 1024
+SPECTRUM = PULSE_FFT // 2  # the Nyquist bin is left out: rows stay aligned
+RISES = 4  # of a hop: mean rise in dB over all bands, the low, the middle and the high ones
+CHANNELS = RISES + 1  # and the mean level above -80 dB
+SHORT_HOPS = 208  # 2.08 s
+VIEWS = CHANNELS + 2  # each channel over all six seconds; the first and the last over the latest two
 MIN_LAG, MAX_LAG = 25, 150  # 240 to 40 beats a minute
 LAGS = rows.padded(MAX_LAG + 2)
-LEVEL_HOPS = 160  # 1.6 s
+RATE_HOPS = 160  # 1.6 s, over which onsets are counted
 FLUX_FLOOR_DB = -80.0
+LOW_BANDS, HIGH_BANDS = 10, 60  # mel bands below 200 Hz, and below 2 kHz
 ONSET_DB = 2.0  # mean rise over the bands within 10 ms that counts as an event
-SLOW_HZ = (2.5, 7.5)  # syllables
-FAST_HZ = (10.0, 40.0)  # rotors, trills, growls
 
 
 @dataclass(slots=True)
 class RhythmState:
-    """The last log-mel hop [B, 128], onset strengths [B, 608], hop amplitudes [B, 160], frames heard [B] (float32)."""
+    """The last log-mel hop [B, 128], hops [B, 5, 608], hops heard [B] (float32)."""
 
     previous: Tensor
-    onsets: Tensor
-    amplitudes: Tensor
+    hops: Tensor
     heard: Tensor
 
 
+@dataclass(slots=True)
+class Past:
+    """Hops [B, 5, 608], zero where not heard; how many were [B]; their means [B, 5, 1]; power of views [B, 7, 512]."""
+
+    hops: Tensor
+    count: Tensor
+    mean: Tensor
+    power: Tensor
+
+
 class Rhythm:
-    """Onset strength, pulse and modulation, each from the past only."""
+    """Onset strength and pulse, each from the past only."""
 
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
-        self.mean_band = torch.full((BANDS, rows.ALIGN), 1.0 / BANDS, device=device)
-        self.sum_bins = torch.ones(512, rows.ALIGN, device=device)
-        self.mean_hops = torch.full((PULSE_HOPS, rows.ALIGN), 1.0, device=device)
-        self.waves = _waves().to(device)
-        self.bands = _bands().to(device)
-        lags = torch.arange(LAGS)
-        self.searched = ((lags >= MIN_LAG) & (lags <= MAX_LAG)).to(device)
+        self.parts = _parts().to(device)
+        self.sum_hops = torch.ones(PULSE_HOPS, rows.ALIGN, device=device)
+        self.views = _views().to(device)
+        lags = torch.arange(MIN_LAG, MAX_LAG + 1)
         # Of a pulse and its multiples the one nearest 120 a minute is named, an octave off costs a fifth.
-        octaves = torch.log2(lags.clamp(min=1).double() / (0.5 * HOP_RATE))
+        octaves = torch.log2(lags.double() / (0.5 * HOP_RATE))
+        self.lags, self.unfound = lags.float().to(device), torch.tensor(50.0, device=device)
         self.taste = torch.exp(-0.5 * (octaves / 1.5) ** 2).float().to(device)
+        self.frame, self.ground, self.hiss = torch.tensor([float(HOPS), FLUX_FLOOR_DB, 0.01], device=device)
         self.age = (torch.arange(PULSE_HOPS).flip(0).float() + 1.0).to(device)  # hops ago, the latest is 1
 
     def initial_state(self, batch: int) -> RhythmState:
@@ -55,96 +67,78 @@ class Rhythm:
         zeros = torch.zeros
         return RhythmState(
             previous=torch.full((batch, BANDS), FLUX_FLOOR_DB, device=self.device),
-            onsets=zeros(batch, PULSE_HOPS, device=self.device),
-            amplitudes=zeros(batch, LEVEL_HOPS, device=self.device),
+            hops=zeros(batch, CHANNELS, PULSE_HOPS, device=self.device),
             heard=zeros(batch, device=self.device),
         )
 
-    def __call__(self, power: Tensor, log_mel: Tensor, state: RhythmState) -> dict[str, Tensor]:
-        """Power [B, 8, 512], log-mel [B, 8, 128] of a frame -> onset, onset_rate, pulse, pulse_lag, slow, fast [B]."""
-        mel = log_mel.clamp(min=FLUX_FLOOR_DB)
-        before = torch.cat([state.previous[:, None], mel[:, :-1]], dim=1)
+    def __call__(self, log_mel: Tensor, state: RhythmState) -> tuple[dict[str, Tensor], Past]:
+        """Log-mel [B, 8, 128] of a frame -> onset, onset_rate, pulse, pulse_lag [B].
+
+        And what they were taken from, for `RhythmNet`.
+        """
+        started = (state.heard > 0.0)[:, None]
+        hops = self.hops(log_mel, state.previous, started)
+        state.hops.copy_(torch.cat([state.hops[..., HOPS:], hops.transpose(1, 2)], dim=2))
+        state.previous.copy_(log_mel[:, -1])
+        state.heard.add_(self.frame)
+        past = self.look_back(state.hops, state.heard)
+        pulse, lag = self._pulse(past)
+        onsets = state.hops[:, 0, -RATE_HOPS:]
+        moved = {"onset": onsets[:, -HOPS:].amax(1), "onset_rate": _events(onsets, past.count)}
+        return moved | {"pulse": pulse, "pulse_lag": lag}, past
+
+    def hops(self, log_mel: Tensor, previous: Tensor, started: Tensor) -> Tensor:
+        """Log-mel [B, 8, 128], the hop before [B, 128], false where a stream begins [B, 1] -> hops [B, 8, 5]."""
+        level = (torch.cat([previous[:, None], log_mel], dim=1) - self.ground).clamp_(min=0.0)
+        now = level[:, 1:]
+        both = rows.product(torch.cat([(now - level[:, :-1]).clamp_(min=0.0), now], dim=1), self.parts)
         # The first frame has nothing before it: that the windows fill is no onset.
-        started = (state.heard > 0.0).float()[:, None]
-        flux = rows.product((mel - before).clamp(min=0.0), self.mean_band)[..., 0]  # [B, 8]
-        flux = flux * started
-        amplitude = rows.product(power, self.sum_bins)[..., 0].sqrt()
-        # What was before the start is taken to have been as loud as the start: a beginning is no flutter.
-        state.amplitudes.copy_(torch.where(started > 0.0, state.amplitudes, amplitude[:, :1]))
-        _push(state.onsets, flux)
-        _push(state.amplitudes, amplitude)
-        state.previous.copy_(mel[:, -1])
-        state.heard.add_(1.0)
-        pulse, lag = self._pulse(state.onsets, state.heard * HOPS)
-        slow, fast = self._modulation(state.amplitudes)
-        return {
-            "onset": flux.amax(1),
-            "onset_rate": _events(state.onsets[:, -LEVEL_HOPS:], state.heard * HOPS),
-            "pulse": pulse,
-            "pulse_lag": lag,
-            "slow": slow,
-            "fast": fast,
-        }
+        return torch.cat([both[:, :HOPS, :RISES] * started[..., None], both[:, HOPS:, :1]], dim=2)
 
-    def _pulse(self, onsets: Tensor, hops: Tensor) -> tuple[Tensor, Tensor]:
-        known = (self.age[None] <= hops[:, None]).float()
-        count = hops.clamp(max=float(PULSE_HOPS))
-        mean = rows.product((onsets * known)[:, None], self.mean_hops)[:, 0, :1] / count[:, None]
-        x = (onsets - mean) * known
-        power = torch.view_as_real(rows.each(lambda row: torch.fft.rfft(row, n=PULSE_FFT), x))
-        power = power * power
-        whole = torch.nn.functional.pad(power[..., 0] + power[..., 1], (0, 15))  # 513 -> 528
-        r = rows.each(lambda row: torch.fft.irfft(row[:513], n=PULSE_FFT), whole)[:, :LAGS]
+    def look_back(self, hops: Tensor, heard: Tensor) -> Past:
+        """Hops [B, 5, 608], zero where not heard, and how many were heard in all [B]."""
+        count = heard.clamp(max=float(PULSE_HOPS))
+        mean = rows.product(hops, self.sum_hops)[..., :1] / count[:, None, None]
+        x = (hops - mean) * (self.age <= count[:, None, None])
+        x = torch.cat([x, x[:, ::RISES]], dim=1) * self.views
+        z = torch.view_as_real(rows.each(lambda row: torch.fft.rfft(row, n=PULSE_FFT), x))[:, :, :SPECTRUM]
+        z = z * z
+        return Past(hops, count, mean, z[..., 0] + z[..., 1])
+
+    def _pulse(self, past: Past) -> tuple[Tensor, Tensor]:
+        power = past.power[:, 0].contiguous()
+        r = rows.each(lambda row: torch.fft.irfft(row, n=PULSE_FFT), power)[:, : MAX_LAG + 2]
         # A steady hiss has tiny flux: below 0.1 dB a hop there is nothing to keep time with.
-        share = r / (r[:, :1] + 0.01 * count[:, None])
-        left = torch.nn.functional.pad(share[:, :-1], (1, 0))
-        right = torch.nn.functional.pad(share[:, 1:], (0, 1))
-        peak = (share > left) & (share >= right) & (share > 0.0) & self.searched
-        scored = torch.where(peak, share * self.taste, share.new_zeros(()))
-        at = scored.argmax(1, keepdim=True)
-        found = scored.gather(1, at)[:, 0] > 0.0
+        r = r / (r[:, :1] + (self.hiss * past.count)[:, None])
+        share = r[:, MIN_LAG:-1]
+        peak = (share > r[:, MIN_LAG - 1 : -2]) & (share >= r[:, MIN_LAG + 1 :])
+        best, at = (share * self.taste * peak).max(1)
         # Nothing repeats that was heard for less than two periods.
-        found &= 2.0 * at[:, 0] <= hops
-        strength = torch.where(found, share.gather(1, at)[:, 0], torch.zeros_like(hops)).clamp(0.0, 1.0)
-        return strength, torch.where(found, at[:, 0].float(), torch.full_like(hops, 50.0))
-
-    def _modulation(self, amplitudes: Tensor) -> tuple[Tensor, Tensor]:
-        turned = rows.product(amplitudes[:, None], self.waves)  # [B, 1, 144]: 64 cos, 64 sin, mean
-        mean = turned[:, 0, 128].clamp(min=1e-7)
-        parts = (turned * turned)[..., :128].contiguous()
-        power = rows.product(parts, self.bands)[:, 0]
-        return power[:, 0].sqrt() / mean, power[:, 1].sqrt() / mean
-
-
-def _push(history: Tensor, new: Tensor) -> None:
-    history.copy_(torch.cat([history[:, new.shape[1] :], new], dim=1))
+        lag = self.lags[at]
+        found = (best > 0.0) & (lag + lag <= past.count)
+        strength = share.gather(1, at[:, None])[:, 0].clamp_(0.0, 1.0) * found
+        return strength, torch.where(found, lag, self.unfound)
 
 
 def _events(onsets: Tensor, hops: Tensor) -> Tensor:
     """Onset peaks per second over the latest 1.6 s [B]; counts are whole numbers, so their sum is exact."""
     inner = onsets[:, 1:-1]
     event = (inner > ONSET_DB) & (inner > onsets[:, :-2]) & (inner >= onsets[:, 2:])
-    return event.sum(1).float() * HOP_RATE / hops.clamp(max=float(LEVEL_HOPS))
+    return event.sum(1).float() * HOP_RATE / hops.clamp(max=float(RATE_HOPS))
 
 
-def _waves() -> Tensor:
-    """Hann-windowed cosines and sines at multiples of 0.625 Hz up to 40 Hz, then the plain mean: [160, 144]."""
-    t = torch.arange(LEVEL_HOPS, dtype=torch.float64)
-    window = 0.5 - 0.5 * torch.cos(2 * math.pi * (t + 0.5) / LEVEL_HOPS)
-    window = window * (2.0 / window.sum())
-    angle = 2 * math.pi * t[:, None] * torch.arange(1, 65, dtype=torch.float64)[None] / LEVEL_HOPS
-    out = torch.zeros(LEVEL_HOPS, rows.padded(129), dtype=torch.float64)
-    out[:, :64] = torch.cos(angle) * window[:, None]
-    out[:, 64:128] = torch.sin(angle) * window[:, None]
-    out[:, 128] = 1.0 / LEVEL_HOPS
-    return out.float()
-
-
-def _bands() -> Tensor:
-    """Sum of modulation power in the slow (0) and the fast (1) band: [128, 16]; 1.5 undoes the overlap of Hann bins."""
-    hz = torch.arange(1, 65, dtype=torch.float64) * HOP_RATE / LEVEL_HOPS
-    out = torch.zeros(128, rows.ALIGN)
-    for column, (low, high) in enumerate((SLOW_HZ, FAST_HZ)):
-        inside = ((hz >= low) & (hz <= high)).float() / 1.5
-        out[:, column] = torch.cat([inside, inside])
+def _parts() -> Tensor:
+    """Means over all bands (0), below 200 Hz (1), up to 2 kHz (2) and above (3): [128, 16]."""
+    out = torch.zeros(BANDS, rows.ALIGN)
+    for column, (low, high) in enumerate(((0, BANDS), (0, LOW_BANDS), (LOW_BANDS, HIGH_BANDS), (HIGH_BANDS, BANDS))):
+        out[low:high, column] = 1.0 / (high - low)
     return out
+
+
+def _views() -> Tensor:
+    """All six seconds, five times; then twice the latest two, faded in and out: [7, 608]."""
+    out = torch.ones(VIEWS, PULSE_HOPS, dtype=torch.float64)
+    angle = 2 * math.pi * (torch.arange(SHORT_HOPS, dtype=torch.float64) + 0.5) / SHORT_HOPS
+    out[CHANNELS:] = 0.0
+    out[CHANNELS:, -SHORT_HOPS:] = 0.5 - 0.5 * torch.cos(angle)
+    return out.float()

@@ -9,6 +9,7 @@ a longer one is split over threads and then rounds differently with their number
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -23,50 +24,58 @@ def padded(n: int) -> int:
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
-    """`x[b] @ weight` for each row b: [B, M, K] and [K, N] -> [B, M, N]; M*K and M*N are multiples of `ALIGN`."""
-    out = x.new_empty(x.shape[0], x.shape[1], weight.shape[1])
+    """`x[b] @ weight` for each row b: [B, M, K] and [K, N] -> [B, M, N]; M*K is a multiple of `ALIGN`."""
     _check(x)
-    _check(out)
-    for b in range(x.shape[0]):
-        torch.mm(x[b], weight, out=out[b])
-    return out
+    return _together([torch.mm(row, weight) for row in x.unbind()])
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`x[b] @ weight + bias` for each row b: [B, M, K], [K, N] and [M or 1, N] -> [B, M, N], aligned as `product`."""
+    _check(x)
+    return _together([torch.addmm(bias, row, weight) for row in x.unbind()])
 
 
 def pair_product(x: Tensor, y: Tensor) -> Tensor:
     """`x[b] @ y[b]` for each row b: [B, M, K] and [B, K, N] -> [B, M, N], aligned as `product`."""
-    out = x.new_empty(x.shape[0], x.shape[1], y.shape[2])
     _check(x)
     _check(y)
-    _check(out)
-    for b in range(x.shape[0]):
-        torch.mm(x[b], y[b], out=out[b])
-    return out
+    return _together([torch.mm(row, other) for row, other in zip(x.unbind(), y.unbind(), strict=True)])
+
+
+def mixture(weight: Tensor, x: Tensor) -> Tensor:
+    """`weight @ x[b]` for each row b: [M, K] and [B, K, N] -> [B, M, N], aligned as `product`."""
+    _check(x)
+    return _together([torch.mm(weight, row) for row in x.unbind()])
 
 
 def group_product(x: Tensor, weight: Tensor) -> Tensor:
     """`x[b, g] @ weight[g]` for each row b: [B, G, M, K] and [G, K, N] -> [B, G, M, N], aligned as `product`."""
-    out = x.new_empty(*x.shape[:3], weight.shape[2])
     _check(x)
-    _check(out)
-    for b in range(x.shape[0]):
-        torch.bmm(x[b], weight, out=out[b])
-    return out
+    return _together([torch.bmm(row, weight) for row in x.unbind()])
 
 
 def each(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """`fn(x[b])` for each row b, stacked: for what has no other guarantee (FFT, cumsum, log)."""
     _check(x)
-    return torch.stack([fn(x[b]) for b in range(x.shape[0])])
+    return _together([fn(row) for row in x.unbind()])
 
 
 def decibel(power: Tensor, floor_db: float) -> Tensor:
     """10 log10 of `power` [B, ...], at least `floor_db`."""
     db = each(torch.log10, power.clamp(min=10.0 ** (floor_db / 10)).contiguous())
-    return (db * 10.0).clamp(min=floor_db)
+    return db.mul_(10.0).clamp_(min=floor_db)
+
+
+def _together(parts: list[Tensor]) -> Tensor:
+    """The rows' results as one batch; a single row is not copied."""
+    return torch.stack(parts) if len(parts) > 1 else parts[0].unsqueeze(0)
 
 
 def _check(x: Tensor) -> None:
-    if not x.is_contiguous() or x[0].numel() % ALIGN or x.data_ptr() % 64:
+    if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
+        return  # addresses are no part of a recording
+    row = math.prod(x.shape[1:])
+    if not x.is_contiguous() or row % ALIGN or x.data_ptr() % 64:
         raise ValueError(
             f"rows of {tuple(x.shape)} {x.dtype} are not contiguous, aligned and a multiple of {ALIGN} long"
         )

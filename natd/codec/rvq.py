@@ -1,4 +1,4 @@
-"""Quantizers: nearest code by argmin, and residual layers of them; code 0 is silence and is never nearest."""
+"""Quantizers: nearest code by its distance, and residual layers of them; code 0 is silence and is never nearest."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ class Codebook:
         self.codes = codes.contiguous()
         k, d = codes.shape
         live = codes[1:].double()
-        self.weight = torch.zeros(d, rows.padded(k - 1), device=codes.device)
-        self.weight[:, : k - 1] = live.T.float()
-        self.half = torch.full((self.weight.shape[1],), torch.inf, device=codes.device)
-        self.half[: k - 1] = (0.5 * (live * live).sum(1)).float()
+        self.weight = torch.zeros(d, rows.padded(k), device=codes.device)
+        self.weight[:, 1:k] = live.T.float()
+        self.offset = torch.full((1, self.weight.shape[1]), -torch.inf, device=codes.device)
+        self.offset[0, 1:k] = (-0.5 * (live * live).sum(1)).float()
+
+    def near(self, x: Tensor) -> Tensor:
+        """Vectors [B, D] -> half the squared distance to each code from 1 on, negative, but for what all share [B, K'].
+
+        The highest is the nearest; what is no code has minus infinity.
+        """
+        return rows.affine(x.unsqueeze(1), self.weight, self.offset).squeeze(1)
 
     def nearest(self, x: Tensor) -> Tensor:
-        """Vectors [B, D] -> codes [B] int64 in 1..K-1; of equally near codes the lowest."""
-        # |x - c|^2 / 2 without |x|^2, which is the same for every code.
-        far = self.half - rows.product(x[:, None].contiguous(), self.weight)[:, 0]
-        least = far.amin(1, keepdim=True)
-        order = torch.arange(far.shape[1], device=far.device)
-        return torch.where(far == least, order, far.shape[1]).amin(1) + 1
+        """Vectors [B, D] -> the nearest codes [B] int64 in 1..K-1; of equally near codes the lowest."""
+        return self.near(x).argmax(1)
 
     def __call__(self, x: Tensor, silent: Tensor) -> Tensor:
         """Vectors [B, D] and silence [B] -> codes [B]."""
-        return torch.where(silent, SILENCE, self.nearest(x))
+        return self.nearest(x).masked_fill_(silent, SILENCE)
 
 
 class ResidualQuantizer:
@@ -45,10 +48,10 @@ class ResidualQuantizer:
         """Vectors [B, D] -> per layer the codes [B]."""
         codes = []
         for book in self.books:
-            code = book(x, silent)
+            code = book.nearest(x)
             codes.append(code)
-            x = x - book.codes[code]
-        return codes
+            x = x - book.codes.index_select(0, code)
+        return list(torch.stack(codes).masked_fill_(silent, SILENCE).unbind())
 
     def decode(self, codes: list[Tensor]) -> Tensor:
         """Per layer the codes [B] (any number of layers from the first) -> vectors [B, D]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -19,6 +20,21 @@ def gather(state: S, rows: Tensor) -> S:
 def scatter(state: S, rows: Tensor, part: S) -> None:
     """Write the rows of `part` back into `rows` [n] of `state`, in place."""
     _pair(state, part, lambda to, of: to.index_copy_(0, rows, of))
+
+
+def leaves(state: Any) -> list[Tensor]:
+    """All tensors of a state, in a fixed order."""
+    if isinstance(state, Tensor):
+        return [state]
+    parts = state if isinstance(state, list) else [getattr(state, name) for name in state.__dataclass_fields__]
+    return [leaf for part in parts for leaf in leaves(part)]
+
+
+def with_leaves(like: S, tensors: Iterable[Tensor]) -> S:
+    """A state built as `like` that holds `tensors` in the order of `leaves`."""
+    rest = iter(tensors)
+    built: S = _each(like, lambda _: next(rest))
+    return built
 
 
 def _each(value: Any, fn: Any) -> Any:

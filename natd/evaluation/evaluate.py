@@ -47,17 +47,19 @@ class Subject:
     seed: int
 
 
-def evaluate(name: str, audio_dir: Path, seed: int, progress: Progress) -> dict[str, Any]:
+def evaluate(
+    name: str, audio_dir: Path, seed: int, progress: Progress, tokenizer: Tokenizer | None = None
+) -> dict[str, Any]:
     """Identity of the tokenizer, what was scored, the rows and the curves; the same for the same files and seed.
 
-    But for the part "cost", which is measured on this machine.
+    But for the part "cost", which is measured on this machine. `tokenizer`: one that is open already and bears `name`.
 
     On one thread. ConfigError or ModelError from the tokenizer, SourceError from the recordings.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        subject = _subject(open_tokenizer(name), audio_dir, seed, progress)
+        subject = _subject(tokenizer or open_tokenizer(name), audio_dir, seed, progress)
         rows = []
         for name_of, part in PARTS.items():
             progress(name_of)

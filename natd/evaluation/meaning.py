@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -80,10 +81,23 @@ def _recovered(tokenizer: Tokenizer, fit: Material, held: Material, seed: int, n
     if best is None:
         return missing(figure, "S", unit, "too few frames of the training part have it")
     _, layer, known = best
-    means = recovery.legend(known, sizes[layer])
+    means = _told(tokenizer, layer, columns, recovery.legend(known, sizes[layer]))
     scored = _measured(tokenizer, held, layer, name, columns)
     found, chance = (estimate(score(means, m), of_sums, seed) for m in (scored, scored.shuffled(seed)))
     return row(figure, layer, unit, found, {"shuffled": chance.value})
+
+
+def _told(tokenizer: Tokenizer, layer: str, columns: slice, learned: Tensor) -> Tensor:
+    """The means that the tokenizer's own legend gives [size, D]; `learned` where it gives none."""
+    legend: Mapping[str, Any] = getattr(tokenizer, "legend", {})
+    if list(legend.get("descriptors", ())) != list(DESCRIPTORS):
+        return learned
+    means = learned.clone()
+    for code, entry in legend["codes"].get(layer, {}).items():
+        for column, value in enumerate(entry.get("means", [None] * len(DESCRIPTORS))[columns]):
+            if value is not None:
+                means[int(code), column] = value
+    return means
 
 
 def _measured(tokenizer: Tokenizer, material: Material, layer: str, name: str, columns: slice) -> Measured:

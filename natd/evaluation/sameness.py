@@ -17,21 +17,21 @@ from natd.evaluation.coding import Coded, Samples, encode_batch
 from natd.evaluation.material import HELD_EXCERPT_S, Material
 from natd.training.recordings import Clip
 
-SECONDS, STREAMS = 60.0, 8
+SECONDS, STREAMS = 600.0, 8
 ODD = (1, 37, 441, 997, 3001)  # samples of the source in a piece, in turn
 ALONE, CHUNKED = "same codes, alone and among 8", "same codes, in odd pieces and whole"
 Codes = list[list[Tensor]]  # of each stream, by layer
 
 
 def rows(tokenizer: Tokenizer, held: Material, noise: Coded, silence: Coded, seed: int) -> list[Row]:
-    """Share of equal codes over all layers of a minute of recordings, by both laws; codes of digital silence."""
+    """Share of equal codes over all layers of ten minutes of recordings, by both laws; codes of digital silence."""
     order = [int(i) for i in np.random.default_rng(seed).permutation(len(held.clips))]
     stretches = _stretches([held.audio[i] for i in order], tokenizer.spec)
     if not stretches:
         return [missing(f, "all", "share", "no recording holds a frame") for f in (ALONE, CHUNKED)]
     promise = "" if tokenizer.spec.info.batch_invariant else "it does not promise this"
     together, alone = encode_batch(tokenizer, stretches), [encode_batch(tokenizer, [x])[0] for x in stretches]
-    pieces = _minute([held.clips[i] for i in order], tokenizer.spec)
+    pieces = _recordings([held.clips[i] for i in order], tokenizer.spec)
     whole, chunked = (
         [encode_batch(tokenizer, [assembled(x, rate, tokenizer.spec, sizes)])[0] for x, rate in pieces]
         for sizes in ((), ODD)
@@ -48,14 +48,14 @@ def rows(tokenizer: Tokenizer, held: Material, noise: Coded, silence: Coded, see
 
 
 def _stretches(audio: Sequence[Samples], spec: Spec) -> list[Samples]:
-    """A minute of recordings one after another, or all there is, cut into eight."""
+    """Ten minutes of recordings one after another, or all there is, cut into eight."""
     joined = np.concatenate(audio)[: int(SECONDS * spec.sr)] if audio else np.zeros(0, np.float32)
     each = len(joined) // STREAMS // spec.frame_samples * spec.frame_samples
     return [joined[i * each : (i + 1) * each] for i in range(STREAMS)] if each else []
 
 
-def _minute(clips: Sequence[Clip], spec: Spec) -> list[tuple[NDArray[np.float32], int]]:
-    """Samples [n, channels] of recordings and their own rates (Hz), up to a minute; those shorter than a frame not."""
+def _recordings(clips: Sequence[Clip], spec: Spec) -> list[tuple[NDArray[np.float32], int]]:
+    """Samples [n, channels] of recordings and their own rates (Hz), ten minutes at most; none shorter than a frame."""
     found: list[tuple[NDArray[np.float32], int]] = []
     left = SECONDS
     for clip in clips:

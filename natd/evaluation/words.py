@@ -16,7 +16,7 @@ QUALITIES = {"major": "", "maj": "", "minor": "m", "min": "m"}
 LEAST_NOTES, LEAST_CLASSES = 12, 6  # different ones, or the layer does not name them
 _NOTE = re.compile(r"(?<![\w#])([A-G]#?)(-?\d)(?!\w)")
 _CHORD = re.compile(
-    r"(?<![\w#])([A-G]#?)(?:[ ](major|minor|maj|min|dim|sus4)\b|(m7b5|maj7|m7|dim|sus4|min|maj|m|7)?(?![\w#]))"
+    r"(?<![\w#])([A-G]#?)(?:[ ](major|minor|maj|min|dim|sus4)\b|(m7b5|maj7|m7|dim|sus4|min|maj|m|7|5)?(?![\w#]))"
 )
 _PITCH = re.compile(r"\bpitch ([A-G]#?)(?![\w#])")
 _BPM = re.compile(r"(\d+(?:\.\d+)?) ?bpm\b")
@@ -46,7 +46,7 @@ def chord(phrase: str) -> tuple[int, str] | None:
     found = set()
     for name, word, sign in _CHORD.findall(phrase):
         quality = word or sign
-        if "chord" in phrase or (quality and quality != "7"):  # "D7" alone is a note
+        if "chord" in phrase or (quality and quality not in ("5", "7")):  # "D7" alone is a note
             found.add((PITCH[name], QUALITIES.get(quality, quality)))
     return found.pop() if len(found) == 1 else None
 

@@ -14,35 +14,42 @@ from natd.training.recordings import Clip
 HEARS = (
     (
         "S0",
-        "spectral shape without the level, and how shape, noisiness, pitch and onsets moved over 0.08 to 3.2 s",
-        "name a source: cells are not classes; the first seconds of a stream have less past behind them",
+        "which of 52 kinds of sound this is, from 0.08 to 3.2 s of spectral shape and motion, in three steps of "
+        "confidence. Where no kind has half of the weight only the wider kind (music, people, animal, nature, machine, "
+        "object, signal, blast, noise) is named, and what it is closest to; where that is not clear either: unknown",
+        "hear two sources apart (it names the one that stands out, or the wider kind); tell a recording of a sound "
+        "from the sound; name anything in the first 0.6 s of a stream; know a speaker, a language, a word or a tune",
     ),
     (
         "S1",
-        "which pitch classes stand out of the spectrum, how tonal it is, the f0 of a single voice (40 to 2000 Hz)",
-        "two bass notes below 55 Hz; inversions, sevenths; when a note begins (the windows are 0.17 to 0.7 s long)",
+        "the note of a single voice or instrument (A0 to C8), the chord of several (12 roots, 8 qualities), or which "
+        "pitch classes stand out where neither is clear",
+        "several notes one by one, inversions, extensions beyond the seventh, quarter tones; notes shorter than 0.2 s",
     ),
     (
         "S2",
-        "onset strength, onsets per second, the period of the onsets of 6 s (40 to 240 a minute), flutter",
-        "which beat is the first; the octave of a tempo; a pulse in the first seconds",
+        "the beat and its tempo (41 to 240 a minute, 8 % apart), regular ticks and their period, slow and fast "
+        "flutter, syllables, irregular events; and how strong the onset in this frame is",
+        "which beat is the first; a tempo in the first 3 s; free or slowly changing time",
     ),
     (
         "S3",
-        "level in dBFS, rising or falling, brightness, bandwidth, noisiness, f0 register",
+        "level in dBFS with a musician's letter (ppp to ff), brightness in Hz, and how tonal or noisy the frame is",
         "loudness as an ear weighs it: the level has no frequency weighting",
     ),
     (
         "A0-A3",
-        "the log-mel of the frame (8 x 128 bands over 80 ms), each layer what the ones before left",
-        "phase; anything below -80 dB in its band",
+        "the log-mel of the frame (8 x 128 bands over 80 ms), each layer what the ones before left; a causal net makes "
+        "log-mel of them again, and a vocoder sound",
+        "phase; anything below -80 dB in its band; timbre as fine as a codec's: 500 bits a second are few",
     ),
 )
 SILENCE = """
 Code 0 of every layer is silence and nothing else: digital zero, or a frame whose RMS without its mean is below
--75 dBFS.
-A phrase of the legend is made of the means over the training frames that chose the code; these stand in
-ears.glossary.json. There is no decoder to sound in this version; codes of the A layers give back the log-mel.
+-75 dBFS. Code 1 of S0, S1 and S2 says that the stream was not heard long enough.
+The legend (`nat codebook show ears S0:37`) gives for every code how often it was chosen, the means of the descriptors
+over the frames that chose it, and sounds that chose it. The confidence of an S0 code is how often what was called so
+was right, among authors that the net which was asked had never heard.
 """
 
 
@@ -54,64 +61,91 @@ def write(
     seed: int,
     threads: int,
 ) -> str:
-    """The card as Markdown."""
+    """The card as Markdown; `figures` as `natd.training.ears` gathers them, those of `evaluation` included."""
     files = [f"| {name} | {f['bytes']} | {f['sha256']} |" for name, f in sorted(manifest["files"].items())]
+    took = f"seed {seed}, {threads} threads, {figures['seconds'] / 60:.0f} min"
     parts = [
-        "# ears 0: the embedded tokenizer\n",
+        "# ears 1: the embedded tokenizer\n",
         f"24 kHz mono, 12.5 frames a second, causal, no look-ahead, float32, argmin. `{manifest['codebook_id']}`\n",
-        f"Made by `nat train ears-0 --audio DIR --out DIR` (seed {seed}, {threads} threads, {figures['seconds']} s).\n",
+        f"Made by `nat train ears --audio DIR --out DIR` ({took}).\n",
         "| file | bytes | sha256 |\n|---|---|---|\n" + "\n".join(files) + "\n",
         "## What each layer hears\n\n| layer | hears | cannot |\n|---|---|---|",
         *(f"| {layer} | {hears} | {cannot} |" for layer, hears, cannot in HEARS),
         SILENCE,
-        "## Figures on held-out recordings\n\n" + _figures(figures),
-        "## Data\n\n" + _data(clips, figures),
+        "## Sounds it was not taught\n\n" + _unseen(figures["scene"]),
+        "## Figures on held-out recordings\n\n" + _figures(figures["evaluation"]),
+        "## Data\n\n" + _data(clips) + MADE,
         "## Credits\n\n" + credits_of([c for c in clips if c.part == "fit"], audio_dir),
     ]
     return "\n".join(parts)
 
 
-def _figures(figures: Mapping[str, Any]) -> str:
-    energy, error = figures["residual_energy_db2"], figures["log_mel_l1_db"]
+MADE = """
+Beside these the scene layer learned from changed and mixed copies of the recordings (rooms, microphones, codecs, noise,
+gain, speed), the harmony and rhythm layers mostly from made music, and all from synthesis whose recipes are
+natd/training/procedural*.py, compose.py and pulses.py. Made sounds are made anew by the training and not shipped.
+
+- Music: General MIDI scores of our own through FluidSynth with the soundfont FluidR3_GM by Frank Wen and others
+  (MIT licence, as its README and the Debian package fluid-soundfont-gm state).
+- Voices: espeak-ng (GPL-3.0-or-later; its licence covers the program, not the sound that it makes of a text), reading
+  sentences of our own. No recording of a person is part of it beyond the phoneme samples of the program.
+- Left out because their licence is unclear: two ESC-10 clips whose sources are under CC Sampling Plus.
+"""
+
+
+def _unseen(scene: Mapping[str, Any]) -> str:
+    """What nets say of authors, and of kinds, that they were never given."""
     lines = [
-        "Mean squared log-mel error in dB^2 (and mean absolute error in dB) with no layer, then after each A layer:\n"
+        "Four nets were trained, each without the authors of one fold and without six kinds altogether. Shares of the "
+        "time of the recordings of those authors (kinds it knows) and of those kinds (left out); every take counts "
+        "once. A kind named with less than half of the weight is said as its wider kind.\n",
+        "| | right kind | right wider kind | other wider kind | other kind | unknown | takes |",
+        "|---|---|---|---|---|---|---|",
     ]
-    lines += ["| kind | none | A0 | A1 | A2 | A3 |", "|---|---|---|---|---|---|"]
-    for kind, values in energy.items():
-        lines.append(
-            f"| {kind} | " + " | ".join(f"{v:.1f} ({e:.2f})" for v, e in zip(values, error[kind], strict=True)) + " |"
-        )
-    lines += ["\n| layer | codes used | perplexity | bits a frame | changes a second |", "|---|---|---|---|---|"]
-    for name, u in figures["usage"].items():
-        change = figures["changes_per_s"][name]
-        lines.append(
-            f"| {name} | {u['used']} of {u['size']} | {u['perplexity']:.0f} | {u['bits']:.2f} | {change:.1f} |"
-        )
-    lines.append(f"\nDigital silence, 12 s: {figures['silence_bits']:.2f} bits over all layers.\n")
-    if figures["probe"]:
-        lines.append(
-            "ESC-10, linear probe on code histograms, folds 1-2 against fold 3 (null: codes shuffled over all clips):\n"
-        )
-        lines += ["| layers | accuracy | shuffled | clips |", "|---|---|---|---|"]
+    columns = ("right kind", "right wider kind", "other wider kind", "other kind", "unknown", "takes")
+    for name in ("known", "left out"):
+        row = scene[name]
+        lines.append(f"| **{name}** | " + " | ".join(str(row[c]) for c in columns) + " |")
         lines += [
-            f"| {n} | {p['accuracy']:.3f} | {p['shuffled']:.3f} | {p['clips']} |" for n, p in figures["probe"].items()
+            f"| {kind} | " + " | ".join(str(r[c]) for c in columns) + " |"
+            for kind, r in row["by kind"].items()
+            if name == "left out"
         ]
-    lines.append(
-        "\nShare of a descriptor's held-out variance that the legend's means give back (null: shuffled codes):\n"
-    )
-    lines += ["| descriptor | layer | R2 | shuffled |", "|---|---|---|---|"]
     lines += [
-        f"| {n} | {r['layer']} | {r['r2']:.3f} | {r['shuffled']:.3f} |" for n, r in figures["recovery_r2"].items()
+        "\nCoverage and accuracy: of the time of known kinds by unheard authors, the surest part is answered with the "
+        "likeliest kind.\n",
+        "| coverage | " + " | ".join(f"{c['coverage']:.0%}" for c in scene["coverage"]) + " |",
+        "|---" * (len(scene["coverage"]) + 1) + "|",
+        "| accuracy | " + " | ".join(f"{c['accuracy']:.2f}" for c in scene["coverage"]) + " |",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _data(clips: Sequence[Clip], figures: Mapping[str, Any]) -> str:
-    frames = figures["frames"]
+def _figures(evaluation: Mapping[str, Any]) -> str:
+    """Every row of `nat eval tokenizer ears`, with its interval and its nulls."""
     lines = [
-        f"Fitted on {frames['fit']} frames of 80 ms, measured on {frames['held']} others, "
-        f"{frames['held_silent']} of them silent. Authors, and the sources of the ESC-10 clips, are never in both. "
-        "The A layers are fitted on every frame a second time at a level 15 dB lower to 6 dB higher.\n",
+        "`nat eval tokenizer ears --audio DIR` on what was never fitted on (fold 3 of ESC-10, the dev parts, and of "
+        "recordings/ the names in natd/training/recordings.py); intervals by drawing clips again.\n",
+        "| figure | of | value | 95 % interval | null | unit | n |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in evaluation["rows"]:
+        value = "-" if row["value"] is None else _number(row["value"])
+        interval = "-" if row["low"] is None else f"{_number(row['low'])} to {_number(row['high'])}"
+        nulls = ", ".join(f"{name} {_number(v)}" for name, v in row["nulls"].items() if v is not None) or "-"
+        note = f" ({row['note']})" if row["value"] is None and row["note"] else ""
+        cells = (f"{row['figure']}{note}", row["of"], value, interval, nulls, row["unit"], row["n"] or "-")
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _data(clips: Sequence[Clip]) -> str:
+    lines = [
+        "Authors, and the sources of the ESC-10 clips, are never both fitted on and held out.\n",
         "| folder | recordings fitted on | held out |",
         "|---|---|---|",
     ]
@@ -119,10 +153,7 @@ def _data(clips: Sequence[Clip], figures: Mapping[str, Any]) -> str:
     for clip in clips:
         count[clip.folder][clip.part == "held"] += 1
     lines += [f"| {folder} | {fitted} | {held} |" for folder, (fitted, held) in sorted(count.items())]
-    lines.append(
-        "\nHeld out: fold 3 of ESC-10, the dev parts, and of recordings/ the names in natd/training/recordings.py.\n"
-    )
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
 
 
 def credits_of(clips: Sequence[Clip], audio_dir: Path) -> str:
@@ -149,8 +180,8 @@ def credits_of(clips: Sequence[Clip], audio_dir: Path) -> str:
 def _esc10(path: Path, fitted: set[str]) -> list[str]:
     if not path.is_file():
         return []
-    pattern = re.compile(r"\[([^\]]+\.ogg)\]:\s+clip derived from (.*) \((http\S+)\) by (.*) \[([^\]]+)\]")
-    names = {Path(name).name for name in fitted if name.startswith("esc10/")}
+    pattern = re.compile(r"\[([^\]]+)\.ogg\]:\s+clip derived from (.*) \((http\S+)\) by (.*) \[([^\]]+)\]")
+    names = {Path(name).stem for name in fitted if name.startswith("esc10/")}
     found = [
         m.groups() for line in path.read_text().splitlines() if (m := pattern.search(line)) and m.group(1) in names
     ]

@@ -33,7 +33,8 @@ FAMILY = MappingProxyType(
         "harpsichord": _rows((6, 29, 89, 1.5), (7, 36, 84, 1.0)),
         "mallets": _rows((8, 60, 108, 0.8), (9, 79, 108, 1.0), (10, 60, 96, 1.0), (11, 53, 89, 2.0), (12, 45, 96, 0.5),
                          (13, 65, 103, 0.35), (108, 55, 88, 0.3), (114, 55, 90, 0.3)),
-        "organ": _rows((19, 36, 91), (20, 36, 91)),
+        "church organ": _rows((19, 36, 91)),
+        "organ": _rows((20, 36, 91)),
         "drawbar organ": _rows((16, 36, 96), (17, 36, 96), (18, 36, 96)),
         "accordion": _rows((21, 41, 91), (22, 55, 91), (23, 41, 91)),
         "guitar": _rows((24, 40, 83, 1.5), (25, 40, 86, 1.5), (26, 40, 86, 1.5), (27, 40, 86, 2.0), (28, 40, 76, 0.4),
@@ -57,13 +58,13 @@ FAMILY = MappingProxyType(
                      (93, 40, 88), (94, 40, 88), (95, 40, 88)),
     }
 )  # fmt: skip
-# A solo is drawn by family, then by program. Two families have no place there: drawbars sound octaves below the key,
-# and the reeds of an accordion are out of tune with it in some sound fonts.
-SOLO = tuple(name for name in FAMILY if name not in ("drawbar organ", "accordion"))
+# A solo is drawn by family, then by program. Three families have no place there: drawbars sound octaves below the key,
+# as the pipes of a church organ do on some keys, and the reeds of an accordion are out of tune in some sound fonts.
+SOLO = tuple(name for name in FAMILY if name not in ("drawbar organ", "church organ", "accordion"))
 INSTRUMENT = MappingProxyType({one.program: one for rows in FAMILY.values() for one in rows})
 
 _KIND_OF_FAMILY = {
-    "piano": "piano", "mallets": "mallets", "organ": "organ", "drawbar organ": "organ",
+    "piano": "piano", "mallets": "mallets", "organ": "organ", "church organ": "organ", "drawbar organ": "organ",
     "guitar": "plucked strings", "bass": "plucked strings",
     "synth bass": "electronic music", "strings": "bowed strings", "plucked": "plucked strings", "voice": "singing",
     "brass": "brass", "reed": "woodwind", "pipe": "woodwind", "lead": "electronic music", "pad": "electronic music",
@@ -75,18 +76,9 @@ FAMILIES = MappingProxyType(
 )
 
 # What takes which part in chords, bands and ensembles.
-CHORDAL = ("piano", "harpsichord", "organ", "guitar", "pad")
-CHORDAL_MORE = (
-    11,
-    12,
-    17,
-    18,
-    46,
-    48,
-    49,
-    52,
-    61,
-)  # vibraphone, marimba, drawbars, harp, strings, choir, brass
+CHORDAL = ("piano", "harpsichord", "church organ", "organ", "guitar", "pad")
+# vibraphone, marimba, drawbars, harp, strings, choir, brass
+CHORDAL_MORE = (11, 12, 17, 18, 46, 48, 49, 52, 61)
 COMPING = (0, 1, 2, 4, 5, 7, 17, 18, 24, 25, 26, 27, 28)
 DRIVEN = (29, 30)
 SYNTHS_COMPING = (50, 62, 80, 81, 88, 90)

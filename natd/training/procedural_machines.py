@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from natd.codec.mel import SR
 from natd.training.procedural_parts import (
-    SR,
     Floats,
     Samples,
     band,
@@ -149,7 +149,7 @@ def aircraft(rng: np.random.Generator, seconds: float) -> Samples:
 
     def roar(t: Floats, f: Floats) -> Floats:
         k = knee[np.clip((t[:, 0] * 100).astype(int), 0, len(knee) - 1)][:, None]
-        return 1 / (1 + (f / k) ** between(rng, 1.2, 1.9))
+        return np.asarray(1 / (1 + (f / k) ** between(rng, 1.2, 1.9)), np.float64)
 
     out = unit(swept(noise(rng, n, between(rng, 1, 4)), roar)) * curve(rng, n, 6, 0.75, 1)
     if kind == "cabin":
@@ -223,7 +223,7 @@ def _motor(rng: np.random.Generator, n: int, kind: str) -> Floats:
 
 def _lag(x: Floats, m: int) -> Floats:
     total = np.cumsum(np.concatenate([np.full(m, x[0]), x]))
-    return (total[m:] - total[:-m])[: len(x)] / m
+    return np.asarray((total[m:] - total[:-m])[: len(x)] / m, np.float64)
 
 
 def hiss(rng: np.random.Generator, seconds: float) -> Samples:
@@ -285,8 +285,8 @@ def tone(rng: np.random.Generator, seconds: float) -> Samples:
     if kind == "chord":
         out = out + sum((rng.random() * sine(np.full(n, log_between(rng, 60, 6000))) for _ in range(3)), np.zeros(n))
     elif kind == "square":
-        low = np.full(n, log_between(rng, 40, 2000))
-        out = saw(low) - saw_shifted(low)
+        pitch = np.full(n, log_between(rng, 40, 2000))
+        out = saw(pitch) - saw_shifted(pitch)
     elif kind == "triangle":
         out = shaped(saw(hz / 4), lambda f: 1 / np.maximum(f, 20))
     elif kind == "am":

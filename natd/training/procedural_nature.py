@@ -74,7 +74,7 @@ def wind(rng: np.random.Generator, seconds: float) -> Samples:
 
     def air(t: Floats, f: Floats) -> Floats:
         strength = knots[np.clip((t[:, 0] * 100).astype(int), 0, len(knots) - 1)][:, None]
-        return strength**1.5 / (1 + (f / (knee * (0.4 + 1.6 * strength))) ** slope)
+        return np.asarray(strength**1.5 / (1 + (f / (knee * (0.4 + 1.6 * strength))) ** slope), np.float64)
 
     out = unit(swept(noise(rng, n, between(rng, 0, 3)), air))
     if chance(rng, 0.45):
@@ -84,7 +84,7 @@ def wind(rng: np.random.Generator, seconds: float) -> Samples:
         def gap(t: Floats, f: Floats) -> Floats:
             c = centre[np.clip((t[:, 0] * 100).astype(int), 0, len(knots) - 1)][:, None]
             ratio = np.maximum(f, 1.0) / c
-            return 1 / np.sqrt(1 + (width * (ratio - 1 / ratio)) ** 2)
+            return np.asarray(1 / np.sqrt(1 + (width * (ratio - 1 / ratio)) ** 2), np.float64)
 
         out += between(rng, 0.2, 1.0) * unit(swept(noise(rng, n), gap) * gust)
     if chance(rng, 0.35):
@@ -232,7 +232,9 @@ def _cicada(rng: np.random.Generator, n: int) -> Floats:
     hz, q, buzz = between(rng, 3500, 8500), between(rng, 2, 9), between(rng, 60, 350)
     rattle = np.maximum(0, sine(buzz * curve(rng, n, 1, 0.9, 1.1))) ** 2
     call = line(n, (0, 0.2, 0.8, 1), (0.3, 1, 1, 0.3)) if chance(rng, 0.5) else curve(rng, n, 1, 0.1, 1)
-    return unit(shaped(noise(rng, n), peaks([hz, hz * between(rng, 1.1, 1.5)], q, [1, 0.5]))) * rattle * call
+    return np.asarray(
+        unit(shaped(noise(rng, n), peaks([hz, hz * between(rng, 1.1, 1.5)], q, [1, 0.5]))) * rattle * call, np.float64
+    )
 
 
 def _wings(rng: np.random.Generator, n: int) -> Floats:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from natd.codec.mel import SR
 from natd.training.procedural_parts import (
-    SR,
     Floats,
     Samples,
     band,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from natd.codec.mel import SR
 from natd.training.procedural_parts import (
-    SR,
     Floats,
     Recipe,
     Samples,
@@ -179,7 +179,7 @@ def spectral_mosaic(rng: np.random.Generator, seconds: float) -> Samples:
 
     def paint(t: Floats, f: Floats) -> Floats:
         at = np.clip((t[:, 0] / seconds * columns).astype(int), 0, columns - 1)
-        return picture[at][:, np.searchsorted(edges, f[0]).clip(max=bands - 1)]
+        return np.asarray(picture[at][:, np.searchsorted(edges, f[0]).clip(max=bands - 1)], np.float64)
 
     source = noise(rng, n) if chance(rng, 0.5) else saw(np.full(n, log_between(rng, 25, 600)))
     return finished(rng, swept(source, paint), n)
@@ -221,7 +221,7 @@ def vocoded(rng: np.random.Generator, x: Samples, y: Samples) -> Samples:
     level = np.sqrt(np.abs(np.fft.rfft(frames * np.hanning(960))))
 
     def cast(t: Floats, f: Floats) -> Floats:
-        return level[np.clip(t[:, 0] * 100 + 3, 0, len(level) - 1).astype(int)]
+        return np.asarray(level[np.clip(t[:, 0] * 100 + 3, 0, len(level) - 1).astype(int)], np.float64)
 
     return finished(rng, swept(x.astype(np.float64), cast), len(x))
 

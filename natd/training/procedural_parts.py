@@ -50,7 +50,7 @@ def curve(rng: np.random.Generator, n: int, rate_hz: float, low: float, high: fl
     """A random curve [n] within [low, high] that takes a new course `rate_hz` times a second."""
     knots = max(4, int(n / SR * rate_hz) + 4)
     at = np.arange(n) * (rate_hz / SR) + rng.random()
-    return np.interp(at, np.arange(knots), rng.uniform(low, high, knots))
+    return np.asarray(np.interp(at, np.arange(knots), rng.uniform(low, high, knots)), np.float64)
 
 
 def line(n: int, times: Sequence[float], values: Sequence[float]) -> Floats:
@@ -93,7 +93,7 @@ def unit(x: Floats) -> Floats:
 def shaped(x: Floats, response: Callable[[Floats], Floats]) -> Floats:
     """The sound with its spectrum multiplied by response(Hz), without phase shift; the two ends do not meet."""
     size = fast_size(len(x) + 1024)
-    spectrum = np.fft.rfft(x, size) * response(np.fft.rfftfreq(size, 1 / SR))
+    spectrum = np.fft.rfft(x, size) * response(np.asarray(np.fft.rfftfreq(size, 1 / SR), np.float64))
     return np.asarray(np.fft.irfft(spectrum, size)[: len(x)])
 
 
@@ -120,9 +120,8 @@ def peaks(centres: Sequence[float], q: float, heights: Sequence[float] | None = 
 
     def response(f: Floats) -> Floats:
         ratio = np.maximum(f, 1.0)
-        return np.sum(
-            [a / np.sqrt(1 + (q * (ratio / c - c / ratio)) ** 2) for c, a in zip(centres, tops, strict=True)], 0
-        )
+        each = [a / np.sqrt(1 + (q * (ratio / c - c / ratio)) ** 2) for c, a in zip(centres, tops, strict=True)]
+        return np.asarray(np.sum(each, 0), np.float64)
 
     return response
 
@@ -140,7 +139,7 @@ def swept(x: Floats, response: Callable[[Floats, Floats], Floats]) -> Floats:
     padded = np.pad(x, (width, 2 * width))
     frames = np.lib.stride_tricks.sliding_window_view(padded, width)[::HOP] * window
     seconds = (np.arange(len(frames)) - 2.0) * HOP / SR
-    gains = response(seconds[:, None], np.fft.rfftfreq(width, 1 / SR)[None])
+    gains = response(seconds[:, None], np.asarray(np.fft.rfftfreq(width, 1 / SR), np.float64)[None])
     out = np.fft.irfft(np.fft.rfft(frames) * gains, width) * (window / 1.5)
     total = np.zeros((len(frames) + 4) * HOP)
     for part in range(4):
@@ -157,7 +156,7 @@ def saw(hz: Floats) -> Floats:
     """Band-limited falling sawtooth of a frequency curve: a buzz of all harmonics."""
     step = np.maximum(hz / SR, 1e-6)
     t = np.mod(np.cumsum(step), 1.0)
-    out = 1.0 - 2.0 * t
+    out: Floats = 1.0 - 2.0 * t
     early, late = t < step, t > 1.0 - step
     a, b = t[early] / step[early], (t[late] - 1.0) / step[late]
     out[early] += a + a - a * a - 1.0  # the step is rounded over one sample either side
@@ -218,7 +217,7 @@ def hits(
 ) -> Floats:
     """Many like grains: each of them at its own share of the random times."""
     share = np.asarray(rate_hz) / len(grains)
-    return np.sum([convolved(drizzle(rng, n, share, spread_db), grain) for grain in grains], 0)
+    return np.asarray(np.sum([convolved(drizzle(rng, n, share, spread_db), grain) for grain in grains], 0), np.float64)
 
 
 def room(rng: np.random.Generator, x: Floats, rt60_s: float, wet: float, dullness_db: float = 0.0) -> Floats:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from natd.codec.mel import SR
 from natd.training.procedural_parts import (
-    SR,
     Floats,
     Samples,
     band,
@@ -90,7 +90,8 @@ def _phone(rng: np.random.Generator, n: int) -> Floats:
         return placed(n, times, [stroke] * len(times))
     if kind == 1:
         warble = np.mod(t * between(rng, 10, 25), 1) < 0.5
-        return np.tanh(2 * sine(np.where(warble, 1.0, between(rng, 1.15, 1.4)) * between(rng, 600, 2000))) * ring
+        rung = np.where(warble, 1.0, between(rng, 1.15, 1.4)) * between(rng, 600, 2000)
+        return np.asarray(np.tanh(2 * sine(rung)) * ring, np.float64)
     if kind == 2:
         a, b = (350.0, 440.0) if chance(rng, 0.5) else (440.0, 480.0)
         return np.asarray((np.sin(2 * np.pi * a * t) + np.sin(2 * np.pi * b * t)) * (np.ones(n) if a < 400 else ring))
@@ -260,7 +261,7 @@ def _acid(rng: np.random.Generator, n: int, step: float, root: float, chords: Se
 
     def filtered(t: Floats, hz: Floats) -> Floats:
         ratio = hz / cutoff[np.clip((t[:, 0] * 100).astype(int), 0, len(cutoff) - 1)][:, None]
-        return 1 / np.sqrt((1 - ratio**2) ** 2 + (ratio / q) ** 2)
+        return np.asarray(1 / np.sqrt((1 - ratio**2) ** 2 + (ratio / q) ** 2), np.float64)
 
     return unit(swept(saw(f) * np.maximum(env, 0.05), filtered))
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from natd.codec.mel import SR
 from natd.training.procedural_parts import (
-    SR,
     Floats,
     Samples,
     band,
@@ -307,7 +307,7 @@ def _part(
     voice = voiced(rng, f0, mouth, tract, 0.02 + 0.1 * rng.random() ** 2, 0.0, list(times))
     since = np.arange(n) / SR - np.concatenate([[0], ends])[np.searchsorted(ends, np.arange(n) / SR).clip(max=used)]
     dip = 1 - between(rng, 0.1, 1.0) * np.exp(-since / 0.03)
-    return voice * dip * curve(rng, n, 2, 0.5, 1)
+    return np.asarray(voice * dip * curve(rng, n, 2, 0.5, 1), np.float64)
 
 
 VOICE_RECIPES = {

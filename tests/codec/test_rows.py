@@ -24,6 +24,16 @@ def test_pair_product_is_the_batched_product() -> None:
     torch.testing.assert_close(rows.pair_product(x, y), torch.bmm(x, y))
 
 
+def test_affine_adds_the_bias_and_mixture_multiplies_from_the_left() -> None:
+    x, w, bias, mix = draw(5, 4, 32), draw(32, 48), draw(48), draw(3, 4)
+    torch.testing.assert_close(rows.affine(x, w, bias), x @ w + bias)
+    torch.testing.assert_close(rows.mixture(mix, x), mix @ x)
+    for b in range(5):
+        one = x[b : b + 1].clone()
+        assert torch.equal(rows.affine(one, w, bias)[0], rows.affine(x, w, bias)[b])
+        assert torch.equal(rows.mixture(mix, one)[0], rows.mixture(mix, x)[b])
+
+
 def test_decibel_of_powers_and_their_floor() -> None:
     power = torch.tensor([[1.0, 0.1, 10.0, 0.0] * 4])
     expected = torch.tensor([[0.0, -10.0, 10.0, -100.0] * 4])

@@ -15,7 +15,7 @@ def heard(level: float) -> Frames:
     silent = torch.tensor([False] * 10 + [True] * 5 + [False] * 5 + [True] * 5)
     log_mel = torch.where(silent[:, None, None], 0.0, level).expand(-1, 8, 128)
     clip = torch.tensor([0] * 15 + [1] * 10)
-    return Frames([], silent, torch.zeros(25, 29), log_mel, {}, clip)
+    return Frames([], silent, torch.zeros(25, 29), log_mel, clip)
 
 
 def test_frames_come_in_the_order_of_the_clips():

@@ -30,7 +30,7 @@ def test_pitch_classes(phrase, number):
     [
         ("chord F#m7", (6, "m7")), ("chord C", (0, "")), ("G# minor-like, clear tone", (8, "m")), ("D7", None),
         ("chord D7", (2, "7")), ("Bm7b5", (11, "m7b5")), ("clear mix of G# F E", None), ("C major or A minor", None),
-        ("pitch A4", None), ("Ddim", (2, "dim")), ("A sound", None),
+        ("pitch A4", None), ("Ddim", (2, "dim")), ("A sound", None), ("chord A5", (9, "5")), ("C#5", None),
     ],
 )  # fmt: skip
 def test_chords(phrase, named):

@@ -94,3 +94,10 @@ def test_every_kind_that_is_named_is_known_and_most_are_met():
 def test_tempi_are_spread():
     tempi = sorted(piece.bpm for piece in pieces("band"))
     assert tempi[10] < 80 and tempi[-10] > 130
+
+
+def test_no_solo_is_played_on_what_sounds_in_another_octave():
+    """Drawbars, the pipes of a church organ and an accordion are for chords and bands."""
+    played = {note.program for piece in pieces("solo") for note in piece.notes}
+    assert len(played) > 20 and not played & {16, 17, 18, 19, 21, 22, 23}
+    assert {16, 17, 18, 19} <= {program for program, kind in FAMILIES.items() if kind == "organ"}

@@ -69,7 +69,8 @@ def loss_of(tensors: dict[str, torch.Tensor], frames: Frames) -> float:
     return float((torch.nn.functional.cross_entropy(logits, frames.label, reduction="none") * frames.weight).mean())
 
 
-def test_training_lowers_the_loss_and_repeats_itself(frames: Frames) -> None:
+def test_training_lowers_the_loss_and_repeats_itself(frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harmony, "BATCH", 32)
     said: list[str] = []
     first, second = (harmony.train(frames, 5, 12, said.append) for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -79,11 +80,27 @@ def test_training_lowers_the_loss_and_repeats_itself(frames: Frames) -> None:
     assert len(said) == 3 * 12
 
 
+def test_cells_are_directions_of_chroma() -> None:
+    chroma = torch.rand(600, 12, generator=torch.Generator().manual_seed(2)) ** 3
+    some = torch.zeros(600)
+    context = torch.rand(600, 90, 16, generator=torch.Generator().manual_seed(3)).half()
+    clip, silent = torch.arange(600) // 100, torch.zeros(600, dtype=torch.bool)
+    heard = Frames(context, chroma / chroma.sum(1, keepdim=True), silent, clip, some + 8.0, some, clip * 0, some)
+    cells = harmony.cells(initial_tensors(0), heard, 0)
+    length = cells.norm(dim=0)
+    torch.testing.assert_close(length[:96], torch.full((96,), harmony.CHORD_WEIGHT))
+    torch.testing.assert_close(length[96:165], torch.full((69,), harmony.CELL_WEIGHT))
+    assert bool((length[165:] == 0).all()) and bool((cells >= 0).all())
+    torch.testing.assert_close(cells[:12, 8].roll(-1), cells[:12, 0])  # C# major is C major a semitone up
+
+
 def test_streams_are_named_clip_by_clip(frames: Frames) -> None:
     net = HarmonyNet(initial_tensors(0))
-    codes, chroma = harmony.name(net, frames)
+    codes, slow = harmony.name(net, frames)
     assert codes[:8].tolist() == [1] * 8 and codes[37:45].tolist() == [1] * 8
-    assert bool((codes[8:37] > 1).all()) and chroma.shape == (74, 12)
+    assert bool((codes[8:37] > 1).all())
+    torch.testing.assert_close(slow[:8].sum(1), torch.ones(8))
+    torch.testing.assert_close(slow[40], frames.chroma[37:41].mean(0))  # the first second is a plain mean
 
 
 def test_what_was_heard_is_kept(frames: Frames, tmp_path: Path) -> None:
