@@ -8,7 +8,6 @@ from typing import Any
 from natd.codebooks import glossary
 from natd.codebooks.naming import Name, Notes, Product, Run, fold
 from natd.codec import dynamics, harmony_net, rhythm_net, scene_net
-from natd.codec.descriptors import COLUMN
 from natd.codec.harmony import NOTES
 
 GRADED = ("level", "centroid", "flatness")
@@ -18,8 +17,7 @@ def runs(legend: Mapping[str, Any], harmony: Mapping[int, str]) -> dict[str, Seq
     """Layer -> runs of names, from the legend and the phrases of S1."""
     scene, levels = legend["codes"]["S0"], legend["codes"]["S3"]
     called = {int(code): row["called"] or row["phrase"] for code, row in scene.items()}
-    graded = {int(code): glossary.grade(*(row["means"][COLUMN[n]] for n in GRADED)) for code, row in levels.items()}
-    graded[0] = glossary.SILENCE
+    graded = {int(code): row["name"] for code, row in levels.items()}
     return {
         "S0": fold(called, scene_net.SIZE),
         "S1": _harmony(harmony),

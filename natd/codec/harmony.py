@@ -61,17 +61,19 @@ class Harmony:
 
     def decimated(self, audio: Tensor) -> Tensor:
         """The latest frame of the audio [B, HISTORY] at 6 kHz, [B, 480]; linear phase, 1 ms late."""
-        tail = audio[:, HISTORY - FRAME - TAPS + DECIMATION :]
-        return rows.product(tail.unfold(1, TAPS, DECIMATION).contiguous(), self.low_pass)[..., 0]
+        tail = audio[:, HISTORY - FRAME - TAPS :]
+        return rows.product(tail.unfold(1, 2 * TAPS, TAPS).contiguous(), self.low_pass).flatten(1)
 
     def __call__(self, audio: Tensor, slow: Tensor) -> tuple[Tonal, Tensor, Tensor]:
         """Latest audio at 24 and 6 kHz, [B, 4096] each -> what is tonal, lag of the f0 in samples [B], salience [B]."""
-        sources = [audio if sr == SR else slow for sr, _, _, _ in RANGES]
-        windowed = torch.stack([*sources, audio], dim=1) * self.windows
         # All in one call: to set up a transform of this length costs as much as four of them.
-        power = squared(rows.each(torch.fft.rfft, windowed))
-        power = torch.nn.functional.pad(power, (0, rows.padded(BINS) - BINS))  # [B, 4, 2064]
+        power = rows.each(self._power, torch.stack([slow, audio], dim=1))  # [B, 4, 2064]
         return self._tonal(power), *self._pitch(power[:, len(RANGES)].contiguous(), audio)
+
+    def _power(self, both: Tensor) -> Tensor:
+        """Audio of one stream at 6 and 24 kHz [2, 4096] -> power of its windows [4, 2064]; the last bins are unused."""
+        windowed = (both.unsqueeze(1) * self.windows).flatten(0, 1)
+        return torch.nn.functional.pad(squared(torch.fft.rfft(windowed)), (0, rows.padded(BINS) - BINS))
 
     def _tonal(self, power: Tensor) -> Tonal:
         """Power of the windows [B, 4, 2064] -> spectrum, shares of 12 pitch classes from C, tonalness."""
@@ -114,7 +116,7 @@ class Harmony:
 
 
 def _windows() -> Tensor:
-    """Of the ranges, and the latest 3072 samples for the pitch, all ending now: [4, 4096].
+    """Of two ranges at 6 kHz, of one at 24 kHz and the latest 3072 samples for the pitch: [2, 2, 4096], all ending now.
 
     The root of two in the last one doubles the autocorrelation.
     """
@@ -122,7 +124,7 @@ def _windows() -> Tensor:
     for window, (_, n, _, _) in zip(out, RANGES, strict=False):
         window[LONGEST - n :] = hann(n)
     out[-1, LONGEST - PITCH_WINDOW :] = math.sqrt(2.0)
-    return out
+    return out.view(2, 2, LONGEST)
 
 
 def _centres() -> Tensor:
@@ -130,11 +132,15 @@ def _centres() -> Tensor:
 
 
 def _low_pass() -> Tensor:
-    """Blackman-windowed sinc, [48, 1] of gain 1."""
+    """Blackman-windowed sinc of 48 taps and gain 1, once for each of 12 outputs that lie 4 samples apart: [96, 12]."""
     t = torch.arange(TAPS, dtype=torch.float64) - (TAPS - 1) / 2
     window = torch.blackman_window(TAPS + 2, periodic=False, dtype=torch.float64)[1:-1]
     taps = torch.sinc(2 * CUTOFF_HZ / SR * t) * window
-    return (taps / taps.sum()).float()[:, None]
+    out = torch.zeros(2 * TAPS, TAPS // DECIMATION)
+    for k in range(TAPS // DECIMATION):
+        first = DECIMATION * (k + 1)
+        out[first : first + TAPS, k] = (taps / taps.sum()).float()
+    return out
 
 
 def _log_map(step: float, low: int, high: int) -> Tensor:

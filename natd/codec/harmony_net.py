@@ -204,7 +204,7 @@ class HarmonyNet:
                 found[FIRST_CHORD + root * len(QUALITIES) + number] = f"chord {name}{quality}"
         cells = self.weights["S1.cells"][:12].T[CHORDS:]
         found |= {FIRST_MIX + i: f"mix of {_strongest(cells[i])}" for i in range(MIXES)}
-        return found | {FIRST_NOISE + i: f"unpitched, near {_strongest(cells[MIXES + i])}" for i in range(NOISES)}
+        return found | {FIRST_NOISE + i: "unpitched" for i in range(NOISES)}
 
 
 def initial_tensors(seed: int) -> dict[str, Tensor]:

@@ -35,7 +35,7 @@ class Mel:
         """Latest audio [B, HISTORY] -> power spectra [B, 8, 512]."""
         tail = audio[:, HISTORY - (HOPS - 1) * HOP - WINDOW :]
         frames = (tail.unfold(1, WINDOW, HOP) * self.window).contiguous()  # [B, 8, 1024]
-        return squared(rows.each(torch.fft.rfft, frames)[..., :BINS])
+        return rows.each(lambda row: squared(torch.fft.rfft(row)[:, :BINS]), frames)
 
     def log_mel(self, power: Tensor) -> Tensor:
         """Power spectra [B, 8, 512] -> log-mel [B, 8, 128] in dB, at least -100."""

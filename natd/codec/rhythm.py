@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from natd.codec import rows
-from natd.codec.mel import BANDS, HOP, HOPS, SR
+from natd.codec.mel import BANDS, HOP, HOPS, SR, squared
 
 HOP_RATE = SR / HOP  # 100 Hz
 PULSE_HOPS = 608  # 6.08 s
@@ -101,9 +101,8 @@ class Rhythm:
         mean = rows.product(hops, self.sum_hops)[..., :1] / count[:, None, None]
         x = (hops - mean) * (self.age <= count[:, None, None])
         x = torch.cat([x, x[:, ::RISES]], dim=1) * self.views
-        z = torch.view_as_real(rows.each(lambda row: torch.fft.rfft(row, n=PULSE_FFT), x))[:, :, :SPECTRUM]
-        z = z * z
-        return Past(hops, count, mean, z[..., 0] + z[..., 1])
+        power = rows.each(lambda row: squared(torch.fft.rfft(row, n=PULSE_FFT)[:, :SPECTRUM]), x)
+        return Past(hops, count, mean, power)
 
     def _pulse(self, past: Past) -> tuple[Tensor, Tensor]:
         power = past.power[:, 0].contiguous()

@@ -121,7 +121,16 @@ def _dynamics(rows: dict[str, Any], middles: Mapping[str, Tensor]) -> None:
             if means[COLUMN[name]] is None:
                 means[COLUMN[name]] = round(float(middles[name][code]), 3)
         graded = glossary.dynamics(*(means[COLUMN[name]] for name in GRADED))
+        # The order of the codes follows the middles, so that codes of one name stand together.
+        rows[str(code)]["name"] = short_grade(middles, code)
         rows[str(code)]["phrase"] = graded if code else glossary.SILENCE
+
+
+def short_grade(middles: Mapping[str, Tensor], code: int) -> str:
+    """Loudness and brightness in the middle of a code of S3, for the header: `mf bright`."""
+    if not code:
+        return glossary.SILENCE
+    return glossary.grade(*(float(middles[name][code]) for name in GRADED)).rsplit(" ", 1)[0]
 
 
 def empty() -> dict[str, Any]:

@@ -112,8 +112,8 @@ def figures(unseen: Unseen, doubt: float) -> dict[str, Any]:
     out: dict[str, Any] = {"temperature": unseen.temperature, "doubt": round(doubt, 4)}
     for name, judged in (("known", unseen.known), ("left out", unseen.left_out)):
         by_kind: dict[str, list[Tensor]] = {}
-        for (call, _), kinds in zip(scene_codes.place(judged, doubt), judged.kinds, strict=True):
-            by_kind.setdefault(kinds[0] if len(kinds) == 1 else "music", []).append(_said(call, kinds))
+        for (call, tier), kinds in zip(scene_codes.place(judged, doubt), judged.kinds, strict=True):
+            by_kind.setdefault(kinds[0] if len(kinds) == 1 else "music", []).append(_said(call, tier, kinds))
         rows = {kind: torch.stack(v).mean(0) for kind, v in sorted(by_kind.items())}
         takes = torch.cat([torch.stack(v) for v in by_kind.values()])
         out[name] = _row(takes.mean(0), len(takes)) | {
@@ -131,16 +131,23 @@ def _row(shares: Tensor, takes: int) -> dict[str, Any]:
     return row | {"takes": takes}
 
 
-def _said(call: Tensor, kinds: Sequence[str]) -> Tensor:
-    """Shares of frames by what was said [5]."""
-    wider = WIDER_OF[kinds[0]]
-    kind_of_call = [
-        SAID.index("right kind") if c in kinds else SAID.index("other kind") if c in WIDER_OF else
-        SAID.index("right wider kind") if c == wider else SAID.index("other wider kind") if c in WIDER else
-        SAID.index(UNKNOWN)
-        for c in CALLS
-    ]  # fmt: skip
-    return torch.bincount(torch.tensor(kind_of_call)[call], minlength=len(SAID)).float() / len(call)
+def _said(call: Tensor, tier: Tensor, kinds: Sequence[str]) -> Tensor:
+    """Shares of frames by what was said [5]; a kind in the lowest tier is said as its wider kind."""
+    said = [_right(CALLS[c] if t else WIDER_OF.get(CALLS[c], CALLS[c]), kinds) for c, t in _pairs(call, tier)]
+    return torch.bincount(torch.tensor(said), minlength=len(SAID)).float() / len(call)
+
+
+def _pairs(call: Tensor, tier: Tensor) -> zip[tuple[int, int]]:
+    return zip(call.tolist(), tier.tolist(), strict=True)
+
+
+def _right(name: str, kinds: Sequence[str]) -> int:
+    """Place in `SAID` of what a name is to a take of these kinds."""
+    if name == UNKNOWN:
+        return SAID.index(UNKNOWN)
+    if name in WIDER:
+        return SAID.index("right wider kind" if name == WIDER_OF[kinds[0]] else "other wider kind")
+    return SAID.index("right kind" if name in kinds else "other kind")
 
 
 def _coverage(judged: Judged) -> list[dict[str, float]]:

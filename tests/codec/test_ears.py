@@ -123,7 +123,7 @@ def test_golden_codes(tokenizer: Ears, golden) -> None:
     """A change of any code is a change of the tokenizer: fit again and write the golden codes on purpose."""
     assert json.loads(GOLDEN.read_text())["codebook_id"] == tokenizer.spec.info.codebook_id
     np.testing.assert_array_equal(codes_of(tokenizer, score()[None], [0], 1)[0], golden)
-    assert all(len(np.unique(golden[:, i])) > (3 if i < 4 else 20) for i in range(8))
+    assert all(len(np.unique(golden[:, i])) > 6 for i in range(8))
 
 
 def test_the_future_does_not_change_the_past(tokenizer: Ears, golden) -> None:
@@ -184,7 +184,7 @@ def test_spec_and_glossary_say_what_is_there(tokenizer: Ears) -> None:
     for layer in LAYERS[:4]:
         words = tokenizer.glossary[layer]
         assert sorted(words) == list(range(ears.SETTINGS["sizes"][layer]))
-        assert words[0] == "silence" and all(0 < len(text) <= 80 for text in words.values())
+        assert words[0] == "silence" and all(0 < len(text) <= 120 for text in words.values())
         assert sum(text == "silence" for text in words.values()) == 1
     assert open_tokenizer("ears").spec.info.codebook_id == spec.info.codebook_id
 
@@ -199,7 +199,7 @@ def test_the_phrase_of_a_sound_is_about_that_sound(tokenizer: Ears) -> None:
     audio = np.stack([kick + hat + snare, hiss, note])[:, : 100 * FRAME].astype(np.float32).reshape(3, 100, FRAME)
     last = codes_of(tokenizer, audio, [0, 1, 2], 3)[:, 80:]
     rhythm = {tokenizer.glossary["S2"][c].split(",")[0] for c in last[0, :, 2]}
-    assert rhythm <= {"tempo 120 bpm", "tempo 240 bpm", "tempo 60 bpm"}, rhythm
+    assert rhythm - {"silence"} == {"tempo 120 bpm"}, rhythm
     harmony = {tokenizer.glossary["S1"][c] for c in last[2, :, 1]}
     assert harmony == {"note A3"}, harmony
     assert not any(text.startswith(("note", "chord")) for text in {tokenizer.glossary["S1"][c] for c in last[1, :, 1]})

@@ -5,7 +5,6 @@ import torch
 
 from natd.codebooks import glossary, naming
 from natd.codec import dynamics, ears_names, harmony_net, rhythm_net, scene_net
-from natd.codec.descriptors import COLUMN, DESCRIPTORS
 from natd.codec.harmony_net import HarmonyNet
 from natd.wire import Layer
 
@@ -13,7 +12,7 @@ SIZES = {"S0": scene_net.SIZE, "S1": harmony_net.SIZE, "S2": rhythm_net.CODES, "
 
 
 def legend() -> dict[str, dict[str, dict[str, dict[str, object]]]]:
-    """Every S0 code called by its place, S3 codes from soft to loud."""
+    """Every S0 code called by its place, S3 codes by twelve."""
     call, _ = scene_net.cells()
     scene: dict[str, dict[str, object]] = {}
     for code in range(scene_net.SIZE):
@@ -22,9 +21,7 @@ def legend() -> dict[str, dict[str, dict[str, dict[str, object]]]]:
         scene[str(code)] = {"called": name, "phrase": f"{name} 0.50" if name else first}
     levels: dict[str, dict[str, object]] = {}
     for code in range(dynamics.SIZE):
-        means: list[float | None] = [0.0] * len(DESCRIPTORS)
-        means[COLUMN["level"]], means[COLUMN["centroid"]] = -70.0 + 0.2 * code, 9.0
-        levels[str(code)] = {"means": means}
+        levels[str(code)] = {"name": f"grade {code // 12}"}
     return {"codes": {"S0": scene, "S3": levels}}
 
 
@@ -68,9 +65,7 @@ def test_rhythm_is_named_as_its_phrases_say(named: dict[str, dict[int, str]]) ->
 
 
 def test_dynamics_are_named_by_their_grade(named: dict[str, dict[int, str]]) -> None:
-    assert named["S3"][0] == "silence"
-    assert named["S3"][1] == glossary.grade(-69.8, 9.0, 0.0) == "ppp dark noisy"
-    assert named["S3"][dynamics.SIZE - 1] == "ff dark noisy"
+    assert named["S3"][0] == "grade 0" and named["S3"][13] == "grade 1"
 
 
 def test_all_names_fit_a_header(phrases: dict[int, str]) -> None:

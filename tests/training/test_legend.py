@@ -38,10 +38,8 @@ def made(phrases: dict[int, str]) -> dict:
     table = torch.randn(FRAMES, len(DESCRIPTORS), generator=draw)
     table[:, COLUMN["level"]] = torch.where(take == 0, -20.0, -90.0)
     table[:, COLUMN["salience"]] = 0.0
-    closest: dict[tuple[int, int], dict[str, float]] = {
-        (call, tier): {"dog": 0.8, "cat": 0.15} for call in range(len(CALLS)) for tier in range(3)
-    }
-    closest[DOG, 0] = {"dog": 0.3, "cat": 0.1, "rain": 0.4}
+    closest = {code: {"dog": 0.8, "cat": 0.15} for code in range(scene_net.FIRST, scene_net.SIZE)}
+    closest[code_of(DOG, 0)] = {"dog": 0.3, "cat": 0.1, "rain": 0.4}
     middles = {name: torch.full((dynamics.SIZE,), 10.0) for name in dynamics.WEIGHTS}
     middles["level"] = torch.linspace(-90.0, -5.0, dynamics.SIZE)
     return legend.make(codes, table, ORIGINS, take, closest, phrases, middles)
