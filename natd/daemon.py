@@ -112,7 +112,9 @@ class Daemon:
             self._ingest = Ingest(config.ingest.endpoint, self._zeromq.context, feed)
             await parts.enter_async_context(self._ingest)
             self._metrics.watch({}, self._ingest.counters)
-        engine = Engine(config.engine.tokenizer, config.engine.device, config.engine.threads, streams=len(config.stream))
+        engine = Engine(
+            config.engine.tokenizer, config.engine.device, config.engine.threads, streams=len(config.stream)
+        )
         self._engine = await parts.enter_async_context(engine)
         self._tokenizer = engine.tokenizer
         for counters in (engine.counters, self._logs.counters, self._notifier.counters):

@@ -15,7 +15,7 @@ from natd.codec.rvq import SILENCE, Codebook
 SIZE = 384
 # Descriptor -> what a standard deviation of it counts in the distance. Level, brightness and noisiness are the layer's
 # own; the width of the spectrum and the register only part cells that are alike in these.
-WEIGHTS = {"level": 2.2, "centroid": 1.8, "flatness": 1.5, "rolloff": 0.7, "bandwidth": 0.7, "trend": 0.15}
+WEIGHTS = {"level": 2.2, "centroid": 2.0, "flatness": 1.7, "rolloff": 0.3, "bandwidth": 0.2, "trend": 0.1}
 WIDTH = rows.padded(len(WEIGHTS))
 
 

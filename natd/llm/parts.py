@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from natd.codebooks.kinds import UNKNOWN
 from natd.llm.follow import Codes
 
 LEAST, MOST = 0, 3  # detail
@@ -23,7 +24,8 @@ _SCENE = re.compile(
     r"(?P<name>.+?)(?: (?P<share>0?\.\d+|1\.0+))?(?:, closest to:? (?P<closest>.*?))?(?:: (?P<rest>.*))?", re.DOTALL
 )
 _SHARED = re.compile(r"(?P<name>.+?) (?P<share>\d*\.?\d+)")
-_ONSET = re.compile(r"(?P<how>no|soft|strong)? ?onset")
+_ONSET = re.compile(r"(?P<how>no|faint|soft|clear|strong|very strong)? ?onset")
+_COUNTED = {"soft": "soft", "clear": "", None: "", "strong": "strong", "very strong": "strong"}  # no and faint: none
 _DBFS = re.compile(r"(-?\d+(?:\.\d+)?) dBFS")
 _NUMBER = re.compile(r" [-\d][\d.]* ?\w*")
 
@@ -76,6 +78,7 @@ def _scene(said: Sequence[Said], detail: int, entry: Entry) -> Part:
     match, held = max(((m, s) for m, s in read if m is None or m["name"] == main), key=lambda pair: pair[1].ms)
     known = entry(held.codes)
     share = float(match["share"]) if match and match["share"] else known.get("confidence")
+    share = None if main == UNKNOWN else share  # that it is nothing known is no name to be sure of
     closest = _shares(match["closest"]) if match and match["closest"] else dict(known.get("closest", {}))
     others = [
         f"{name} {_short(part)}"
@@ -107,8 +110,8 @@ def _rhythm(said: Sequence[Said], detail: int) -> Part:
         pieces = s.text.split(", ")
         found = [match for piece in pieces if (match := _ONSET.fullmatch(piece))]
         counts = counts or bool(found)
-        if found and found[0]["how"] != "no":
-            onsets[found[0]["how"] or ""] += len(s.codes)
+        if found and (how := _COUNTED.get(found[0]["how"])) is not None:
+            onsets[how] += len(s.codes)
         words.append((", ".join(piece for piece in pieces if not _ONSET.fullmatch(piece)), s.ms))
     totals = [(text, ms) for text, ms in _totals(words) if text and text != "none"]
     kept = _longest(totals, 1 + (detail == MOST))

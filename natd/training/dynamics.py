@@ -14,7 +14,7 @@ from natd.codec.ears_names import GRADED
 from natd.codec.mel import FRAME, SR
 
 Progress = Callable[[str], None]
-CHANGES_A_SECOND = 3.7  # on the recordings that are fitted on
+CHANGES_A_SECOND = 4.3  # on the recordings that are fitted on
 TRIED = 9  # halvings of the margin's range
 
 
@@ -23,7 +23,7 @@ def fit_dynamics(
 ) -> dict[str, Tensor]:
     """Descriptors [N, 29] of sounding frames to fit on; those of whole recordings [M, 29] with silence and take [M].
 
-    The margin by which another code must be nearer is the one that gives 3.7 changes a second on the recordings.
+    The margin by which another code must be nearer is the one that gives 4.3 changes a second on the recordings.
     """
     columns = [COLUMN[name] for name in WEIGHTS]
     x = table[:, columns].double()

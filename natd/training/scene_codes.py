@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from natd.codebooks import fit
-from natd.codebooks.kinds import KINDS, UNKNOWN, WIDER
+from natd.codebooks.kinds import KINDS, UNKNOWN, WIDER, WIDER_OF
 from natd.codec import rows, scene_net
 from natd.codec.scene_net import CALLS, HEARD_FRAMES, OUTPUTS, SIZE, SMOOTH, STAY_TEXTURE, TIER_EDGES, WIDE, Z
 from natd.training.scene import SceneNet, allowed_of
@@ -227,6 +227,14 @@ def confident(
     return out
 
 
+def _parts(call: int, members: Tensor) -> list[Tensor]:
+    """Kinds whose share together was measured [53] each: what is called, the rest of its wider kind, all others."""
+    if CALLS[call] not in WIDER_OF:
+        return [members[call], ~members[call]]
+    wider = members[CALLS.index(WIDER_OF[CALLS[call]])]
+    return [members[call], wider & ~members[call], ~wider]
+
+
 def by_code(
     closest: Mapping[tuple[int, int], Mapping[str, float]], judged: Judged, doubt: float, centres: Tensor
 ) -> dict[int, dict[str, float]]:
@@ -251,7 +259,7 @@ def by_code(
             said = base
             if len(inside):
                 said = base * (inside.mean(0) + LEAST_SHARE) / (share[here].mean(0) + LEAST_SHARE)
-                for part in (members[c], ~members[c]):
+                for part in _parts(c, members):
                     said = torch.where(part, said * base[part].sum() / said[part].sum().clamp(min=1e-9), said)
             out[code] = {k: round(float(s), 3) for k, s in zip((*KINDS, UNKNOWN), said, strict=True) if s >= 0.01}
     return out
