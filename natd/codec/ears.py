@@ -25,7 +25,6 @@ from natd.codec.mel_decoder import MelDecoder, MelDecoderState
 from natd.codec.rhythm_net import RhythmNet, RhythmNetState
 from natd.codec.rvq import Codebook, ResidualQuantizer
 from natd.codec.scene_net import SceneNet, SceneNetState
-from natd.codec.vocoder import Vocoder, VocoderState
 from natd.errors import ModelError
 from natd.wire import Layer, TokenizerInfo
 
@@ -67,14 +66,6 @@ class EarsState:
     dynamics: DynamicsState
 
 
-@dataclass(slots=True)
-class EarsDecoderState:
-    """Decoders of a batch of streams: the log-mel net's past, and the sound that is not yet whole."""
-
-    mel: MelDecoderState
-    sound: VocoderState
-
-
 class Ears:
     """The tokenizer over given tensors (names and shapes as `natd.training` fits them)."""
 
@@ -87,7 +78,6 @@ class Ears:
         self.mean, self.basis = tensors["A.mean"].float().to(device), tensors["A.basis"].float().to(device)
         self.residual = ResidualQuantizer([Codebook(codes) for codes in tensors["A.codes"].float().to(device)])
         self.mel_decoder = MelDecoder(tensors, self.mean, self.basis, device)
-        self.vocoder = Vocoder(device)
         self.recorder: Recorder[EarsState] = Recorder(self.step)
         self.legend = legend
         self.glossary: Mapping[str, Mapping[int, str]] = {
@@ -148,15 +138,6 @@ class Ears:
         flat = [code[:, 0].to(self.mean.device) for code in codes]
         log_mel = self.mel_decoder(self.residual.decode(flat), len(flat), state).clamp(min=MEL_FLOOR_DB)
         return torch.where((flat[0] == 0)[:, None, None], log_mel.new_full((), MEL_FLOOR_DB), log_mel)
-
-    def initial_decoder_state(self, batch: int) -> EarsDecoderState:
-        """State of `batch` decoders to sound at the start of a stream."""
-        return EarsDecoderState(self.initial_mel_state(batch), self.vocoder.initial_state(batch))
-
-    @torch.no_grad()
-    def decode(self, codes: list[Tensor], state: EarsDecoderState) -> Tensor:
-        """All codes of a frame [B, 1] -> samples [B, 1920] from the acoustic ones, `vocoder.DELAY_SAMPLES` late."""
-        return self.vocoder(self.decode_mel(codes[len(SEMANTIC) :], state.mel), state.sound)
 
 
 def compress(log_mel: Tensor, mean: Tensor, basis: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from natd.codebooks.kinds import UNKNOWN
+from natd.codebooks.kinds import UNKNOWN, WIDER
 from natd.llm.follow import Codes
 
 LEAST, MOST = 0, 3  # detail
@@ -21,7 +21,9 @@ _KINDS = (1, 1, 2, 3)  # names told of a stretch, by detail
 _NOTES = (1, 3, 4, 6)
 _OTHERS = (0, 1, 1, 2)  # other kinds told beside a name
 _SCENE = re.compile(
-    r"(?P<name>.+?)(?: (?P<share>0?\.\d+|1\.0+))?(?:, closest to:? (?P<closest>.*?))?(?:: (?P<rest>.*))?", re.DOTALL
+    r"(?P<name>.+?)(?: (?P<share>0?\.\d+|1\.0+))?(?: \(or (?P<other>[^()]*)\))?(?:, closest to:? (?P<closest>.*?))?"
+    r"(?:: (?P<rest>.*))?",
+    re.DOTALL,
 )
 _SHARED = re.compile(r"(?P<name>.+?) (?P<share>\d*\.?\d+)")
 _ONSET = re.compile(r"(?P<how>no|faint|soft|clear|strong|very strong)? ?onset")
@@ -79,14 +81,16 @@ def _scene(said: Sequence[Said], detail: int, entry: Entry) -> Part:
     known = entry(held.codes)
     share = float(match["share"]) if match and match["share"] else known.get("confidence")
     share = None if main == UNKNOWN else share  # that it is nothing known is no name to be sure of
-    closest = _shares(match["closest"]) if match and match["closest"] else dict(known.get("closest", {}))
+    near = (match["closest"] or match["other"]) if match else None
+    closest = _shares(near) if near else dict(known.get("closest", {}))
     others = [
         f"{name} {_short(part)}"
         for name, part in sorted(closest.items(), key=lambda pair: -pair[1])
         if name != main and part >= ALTERNATIVE
     ][: _OTHERS[detail]]
     doubts = [_short(share)] if share is not None and detail > LEAST else []
-    doubts += [f"also {', '.join(others)}"] if others else []
+    # Kinds beside a wider kind are mostly its own: no alternatives to it.
+    doubts += [f"{'closest to' if main in WIDER else 'also'} {', '.join(others)}"] if others else []
     doubts += [match["rest"]] if match and match["rest"] and detail == MOST else []
     aside = f" ({'; '.join(doubts)})" if doubts else ""
     return Part("scene", _with_times([(f"{name}{aside if name == main else ''}", ms) for name, ms in names]), main)
@@ -97,6 +101,7 @@ def _harmony(said: Sequence[Said], detail: int) -> Part:
     steps = [(s.text.removeprefix("note "), s.ms) for s in said]
     steps = [(text, sum(ms for _, ms in run)) for text, run in groupby(steps, key=lambda step: step[0])]
     kept = _longest(steps, _NOTES[detail])
+    kept = [(name, sum(ms for _, ms in run)) for name, run in groupby(kept, key=lambda step: step[0])]
     text = _with_times(kept) if detail == MOST else ", ".join(name for name, _ in kept)
     return Part("harmony", text, ", ".join(name for name, _ in _longest(steps, _NOTES[LEAST + 1])))
 
@@ -113,7 +118,7 @@ def _rhythm(said: Sequence[Said], detail: int) -> Part:
         if found and (how := _COUNTED.get(found[0]["how"])) is not None:
             onsets[how] += len(s.codes)
         words.append((", ".join(piece for piece in pieces if not _ONSET.fullmatch(piece)), s.ms))
-    totals = [(text, ms) for text, ms in _totals(words) if text and text != "none"]
+    totals = [(text, ms) for text, ms in _totals(words) if text and text not in ("none", SILENCE)]
     kept = _longest(totals, 1 + (detail == MOST))
     texts = [name for name, _ in kept]
     if counts and detail > LEAST:

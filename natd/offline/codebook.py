@@ -50,7 +50,8 @@ def _show_layer(tokenizer: Tokenizer, layer: str, about: str, vocab: int) -> Non
 def _show_code(layer: str, code: int, row: Mapping[str, Any]) -> None:
     print(f"{f'{layer}:{code}':<8} {row.get('phrase', '(no words)')}")
     if "count" in row:
-        _line("chosen by", f"{row['count']} frames of the training")
+        leans = "" if row["count"] else ": the means are those of codes that say the like"
+        _line("chosen by", f"{row['count']} frames of the training{leans}")
     if "confidence" in row:
         _line("confidence", f"{row['confidence']:.2f} that the name is right")
     if "closest" in row:

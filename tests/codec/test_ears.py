@@ -15,7 +15,9 @@ from natd.codebooks import naming
 from natd.codec import ears, open_tokenizer
 from natd.codec.ears import Ears
 from natd.codec.state import gather, scatter
+from natd.codec.vocoder import Vocoder
 from natd.errors import ModelError
+from natd.offline.decode import MelRun
 from tests.codec.sounds import FRAME, SR, frames_of, recordings, score, streams
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "ears.json"
@@ -232,17 +234,19 @@ def test_the_header_names_every_semantic_code_in_4_kb(tokenizer: Ears) -> None:
 
 
 def test_sound_is_made_of_codes_again(tokenizer: Ears) -> None:
-    """A tone decoded from its codes has its pitch and, within 6 dB, its level; silence decodes to nothing."""
+    """A tone decoded from its acoustic codes has its pitch and, within 6 dB, its level; silence decodes to nothing."""
     audio = 0.2 * np.sin(2 * np.pi * 440 * np.arange(30 * FRAME) / SR)
-    state, decoder = tokenizer.initial_state(1), tokenizer.initial_decoder_state(1)
+    state, run = tokenizer.initial_state(1), MelRun(tokenizer, Vocoder())
     frames = torch.from_numpy(audio.astype(np.float32)).view(30, 1, FRAME)
-    out = torch.cat([tokenizer.decode(tokenizer.encode(frame, state), decoder)[0] for frame in frames])[10 * FRAME :]
+    parts = [run.play(tokenizer.encode(frame, state)[4:]) for frame in frames]
+    whole = np.concatenate([*parts, run.close()])
+    assert len(whole) == len(audio)
+    out = torch.from_numpy(whole[10 * FRAME :])
     spectrum = torch.fft.rfft(out * torch.hann_window(len(out))).abs()
     assert abs(float(spectrum.argmax()) * SR / len(out) - 440) < 25
     assert abs(20 * np.log10(float(out.square().mean().sqrt()) / 0.1414)) < 6
-    quiet = tokenizer.initial_decoder_state(1)
-    zeros = [torch.zeros(1, 1, dtype=torch.int64)] * 8
-    assert all(bool((tokenizer.decode(zeros, quiet) == 0).all()) for _ in range(3))
+    quiet = MelRun(tokenizer, Vocoder())
+    assert all((quiet.play([torch.zeros(1, 1, dtype=torch.int64)] * 4) == 0).all() for _ in range(3))
 
 
 @pytest.fixture
