@@ -129,7 +129,7 @@ def test_only_large_matrices_are_shipped_in_half() -> None:
 def test_what_is_missing_is_said_before_anything_is_made(
     audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SourceError, match="no recording"):
+    with pytest.raises(SourceError, match="there is no folder"):
         train(tmp_path / "nowhere", tmp_path / "out", SEED, 1, str)
     monkeypatch.setenv("PATH", str(tmp_path))
     before = torch.get_num_threads()
