@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from natd.codebooks.naming import PITCH_CLASSES
 from natd.codec import rows
 from natd.codec.harmony import F0_CENTRE, PITCHED, SLOW_HISTORY, Harmony, Tonal
 from natd.codec.mel import BINS, FRAME, HISTORY, HOPS, SR, WINDOW, Mel
@@ -15,7 +16,6 @@ from natd.codec.modulation import FAST, RANGES, SLOW, Modulation, ModulationStat
 from natd.codec.rhythm import HOP_RATE, Past, Rhythm, RhythmState
 from natd.codec.scene import MOTION_BANDS, Scene, SceneState
 
-PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 # Name -> unit. The order is the order of the columns everywhere.
 DESCRIPTORS: dict[str, str] = {
     "level": "dBFS (RMS; a full-scale sine is -3)",

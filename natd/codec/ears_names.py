@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from natd.codebooks import glossary
-from natd.codebooks.naming import Name, Notes, Product, Run, fold
+from natd.codebooks.naming import PITCH_CLASSES, Name, Notes, Product, Run, fold
 from natd.codec import dynamics, harmony_net, rhythm_net, scene_net
 from natd.codec.harmony import NOTES
 
@@ -31,7 +31,7 @@ def _harmony(phrases: Mapping[int, str]) -> list[Run]:
     h = harmony_net
     out: list[Run] = [Name(code, phrases[code]) for code in range(h.FIRST_NOTE)]
     out.append(Product(h.FIRST_NOTE, "note {}", (Notes(h.LOWEST_MIDI, NOTES),)))
-    out.append(Product(h.FIRST_CHORD, "chord {}{}", (h.PITCH_CLASSES, h.QUALITIES)))
+    out.append(Product(h.FIRST_CHORD, "chord {}{}", (PITCH_CLASSES, h.QUALITIES)))
     out += [Name(code, phrases[code]) for code in range(h.FIRST_MIX, h.FIRST_NOISE)]
     return [*out, Name(h.FIRST_NOISE, "unpitched")]
 

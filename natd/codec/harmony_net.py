@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from natd.codebooks.naming import PITCH_CLASSES, note
 from natd.codec import rows
 from natd.codec.harmony import LOG_BINS, NOTES, PER_SEMITONE, PITCHED, WIDTH, Tonal
 
-PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 QUALITIES = ("", "m", "dim", "7", "m7", "maj7", "sus4", "5")
 LOWEST_MIDI = 21  # A0
 
@@ -196,9 +196,7 @@ class HarmonyNet:
     def names(self) -> dict[int, str]:
         """Code -> phrase."""
         found = {SILENCE: "silence", EARLY: "not heard long enough", UNPITCHED: "unpitched"}
-        for note in range(NOTES):
-            midi = note + LOWEST_MIDI
-            found[FIRST_NOTE + note] = f"note {PITCH_CLASSES[midi % 12]}{midi // 12 - 1}"
+        found |= {FIRST_NOTE + i: f"note {note(LOWEST_MIDI + i)}" for i in range(NOTES)}
         for root, name in enumerate(PITCH_CLASSES):
             for number, quality in enumerate(QUALITIES):
                 found[FIRST_CHORD + root * len(QUALITIES) + number] = f"chord {name}{quality}"

@@ -28,6 +28,7 @@ from natd.evaluation import (
 from natd.evaluation.bootstrap import Floats, Row, estimate, missing, ratio, row
 from natd.evaluation.coding import Coded, Samples, encode, groups_of, rate_of, sizes_of
 from natd.evaluation.material import FIT_EXCERPT_S, HELD_EXCERPT_S, Material, choose, classes_of, load
+from natd.training.hearing import one_thread
 from natd.training.recordings import samples_of
 
 Progress = Callable[[str], None]
@@ -56,16 +57,12 @@ def evaluate(
 
     On one thread. ConfigError or ModelError from the tokenizer, SourceError from the recordings.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         subject = _subject(tokenizer or open_tokenizer(name), audio_dir, seed, progress)
         rows = []
         for name_of, part in PARTS.items():
             progress(name_of)
             rows += [{"part": name_of} | line.as_json() for line in part(subject)]
-    finally:
-        torch.set_num_threads(threads)
     spec = subject.tokenizer.spec
     return {
         "tokenizer": {"name": name, "version": spec.info.version, "codebook_id": spec.info.codebook_id},

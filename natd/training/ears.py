@@ -34,6 +34,7 @@ from natd.training import (
     speech,
 )
 from natd.training import shards as shards_of
+from natd.training.hearing import one_thread
 from natd.training.recordings import Clip, clips_of, samples_of
 from natd.training.shards import Shard
 from natd.training.stages import Plan, Run, Tensors, keep
@@ -78,7 +79,7 @@ def weights(run: Run, out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     tensors |= run.stage("decoder", lambda: _decoder(run, codebooks))
     tensors = shipped(tensors)
     began = time.monotonic()
-    with shards_of.one_thread():
+    with one_thread():
         words = _legend(run, tensors, closest)
     manifest = store.save(out, ears.NAME, ears.SETTINGS, tensors, words)
     run.took("legend", time.monotonic() - began)

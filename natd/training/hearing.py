@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -35,10 +36,17 @@ def hear(clips: list[Clip], progress: Callable[[str], None], seconds: float | No
 
     On one thread: the steps are too small to share.
     """
+    with one_thread():
+        return _hear(clips, progress, seconds)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """What is done frame by frame is done on one thread: the steps are too small to share."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _hear(clips, progress, seconds)
+        yield
     finally:
         torch.set_num_threads(threads)
 

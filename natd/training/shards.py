@@ -7,7 +7,6 @@ import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from torch import Tensor
 from natd.codec.descriptors import FrontEnd
 from natd.codec.mel import FRAME
 from natd.training.corpus import USUAL, Amounts, Job, Take, jobs, takes
+from natd.training.hearing import one_thread
 
 Progress = Callable[[str], None]
 BATCH = 24
@@ -132,17 +132,6 @@ def hear_takes(found: Sequence[Take]) -> list[HeardTake]:
             batch = order[at : at + BATCH]
             out |= dict(zip(batch, _hear(front, [found[i].samples for i in batch]), strict=True))
     return [out[i] for i in range(len(found))]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """What is heard frame by frame is heard on one thread: the steps are too small to share."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _hear(front: FrontEnd, audio: Sequence[NDArray[np.float32]]) -> Iterator[HeardTake]:

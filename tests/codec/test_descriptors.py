@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from natd.codec.descriptors import COLUMN, DESCRIPTORS, PITCH_CLASSES, FrontEnd
+from natd.codebooks.naming import PITCH_CLASSES
+from natd.codec.descriptors import COLUMN, DESCRIPTORS, FrontEnd
 from tests.codec.sounds import FRAME, SR
 
 RNG = np.random.default_rng(11)
