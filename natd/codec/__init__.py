@@ -28,12 +28,16 @@ BUILTIN: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a tokenizer promises: rate (Hz), samples per frame, layers in wire order, identity."""
+    """What a tokenizer promises: rate (Hz), samples per frame, layers in wire order, identity.
+
+    The codes that the n-th step of a stream gives are those of its frame n - `delay_frames`; the first are of none.
+    """
 
     info: TokenizerInfo
     sr: int
     frame_samples: int
     layers: tuple[Layer, ...]
+    delay_frames: int = 0
 
 
 class Tokenizer(Protocol):

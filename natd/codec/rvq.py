@@ -1,4 +1,7 @@
-"""Quantizers: nearest code by its distance, and residual layers of them; code 0 is silence and is never nearest."""
+"""Quantizers: nearest code by its distance, and residual layers of them.
+
+In `ears` code 0 is silence and is never nearest; in the codecs of others every code is an ordinary one.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import torch
 from torch import Tensor
 
 from natd.codec import rows
+from natd.codec.packed import Linear
 
 SILENCE = 0
 
@@ -90,3 +94,38 @@ class GramQuantizer:
         for book, code in zip(self.books[1:], codes[1:], strict=False):
             total = total + book[code]
         return total
+
+
+class EuclideanCodebook:
+    """`codes` [K, D], all of them ordinary ones, over packed weights: every vector by itself, whatever the batch."""
+
+    def __init__(self, codes: Tensor) -> None:
+        self.codes = codes.contiguous()
+        half = 0.5 * (codes.double() * codes.double()).sum(1)
+        self._near = Linear(self.codes, -half.to(codes.dtype))
+
+    def nearest(self, x: Tensor) -> Tensor:
+        """Vectors [..., D] -> the nearest codes [...] int64; of equally near codes the lowest."""
+        return self._near(x).argmax(-1)
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Codes [...] -> vectors [..., D]."""
+        return torch.nn.functional.embedding(code, self.codes)
+
+
+def encode_residual(books: list[EuclideanCodebook], x: Tensor) -> list[Tensor]:
+    """Vectors [..., D] -> per book the codes [...] of what the books before it left over."""
+    codes = []
+    for book in books:
+        code = book.nearest(x)
+        codes.append(code)
+        x = x - book.decode(code)
+    return codes
+
+
+def decode_residual(books: list[EuclideanCodebook], codes: list[Tensor]) -> Tensor:
+    """Per book the codes [...] (any number of books from the first) -> vectors [..., D]."""
+    total = books[0].decode(codes[0])
+    for book, code in zip(books[1:], codes[1:], strict=False):
+        total = total + book.decode(code)
+    return total

@@ -1,0 +1,30 @@
+"""The words behind a tokenizer's name: `mimi:window=251:codebooks=16` -> {"window": "251", "codebooks": "16"}."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from natd.errors import ConfigError
+
+
+def parse(name: str, options: str, defaults: Mapping[str, str]) -> dict[str, str]:
+    """Every option with its given or default value; `from=` is the last and may hold colons.
+
+    ConfigError for an option that `name` has not.
+    """
+    found = dict(defaults)
+    text = options
+    while text:
+        key, equals, rest = text.partition("=")
+        if not equals or key not in defaults:
+            raise ConfigError(f"{name} has no option {text!r}: {', '.join(f'{k}=' for k in defaults)}")
+        value, _, text = (rest, "", "") if key == "from" else rest.partition(":")
+        found[key] = value
+    return found
+
+
+def number(name: str, key: str, text: str, least: int, most: int) -> int:
+    """`text` as a whole number in `least`..`most`; ConfigError else."""
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise ConfigError(f"{name}:{key}={text} is not a number in {least}..{most}")
+    return int(text)
