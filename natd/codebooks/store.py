@@ -31,6 +31,11 @@ def codebook_id(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> s
     return f"sha256:{digest.hexdigest()}"
 
 
+def fitted_name(name: str, settings: Mapping[str, Any]) -> str:
+    """`hubert-0123456789abcdef`: what codebooks fitted to the encoder of these settings are stored as."""
+    return f"{name}-{hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
 def file_sha256(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
     with path.open("rb") as file:
