@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
-from torch.nn import functional
 
 from natd.codec.packed import Linear
 from natd.codec.packed_conv import Conv, TailState, TransposedConv
@@ -27,6 +27,13 @@ class Block(Protocol):
 
     def __call__(self, x: Tensor, state: Any) -> Tensor:
         """[B, T, C] -> [B, T', C']; `state` moves on."""
+
+
+def elu(x: Tensor) -> Tensor:
+    """ELU to half a unit in the last place of 1; of every element alone, wherever in the tensor it stands."""
+    # torch's own rounds the last few of a tensor in another way, and its expm1 takes up to seven times the time.
+    y = x.clamp(max=0.0).exp_().sub_(1.0)
+    return torch.maximum(x, y, out=y)
 
 
 @dataclass(slots=True)
@@ -80,7 +87,7 @@ class Activated:
 
     def __call__(self, x: Tensor, state: Any) -> Tensor:
         """[B, T, C] -> [B, T', C']."""
-        return self._inner(functional.elu(x), state)
+        return self._inner(elu(x), state)
 
 
 class Residual:
@@ -95,8 +102,8 @@ class Residual:
 
     def __call__(self, x: Tensor, state: TailState) -> Tensor:
         """[B, T, C] -> [B, T, C]."""
-        y = self._conv(functional.elu(x), state)
-        y = self._pointwise(functional.elu(y))
+        y = self._conv(elu(x), state)
+        y = self._pointwise(elu(y))
         return (x if self._shortcut is None else self._shortcut(x)) + y
 
 
