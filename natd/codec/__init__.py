@@ -23,6 +23,7 @@ ENTRY_POINTS = "natd.tokenizers"
 BUILTIN: dict[str, str] = {
     "ears": "natd.codec.ears:open_tokenizer",
     "soundstream": "natd.codec.soundstream:open_tokenizer",
+    "dac": "natd.codec.dac:open_tokenizer",
 }
 
 

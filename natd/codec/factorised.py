@@ -1,0 +1,76 @@
+"""Residual quantizers whose layers look in a few dimensions of their own for the code of the nearest direction.
+
+A layer may hold for several vectors in a row: it quantizes their mean. Source: Kumar et al., High-Fidelity Audio
+Compression with Improved RVQGAN (2023), after Yu et al., Vector-quantized Image Modeling with Improved VQGAN (2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+from torch.nn import functional
+
+from natd.codec.packed import Linear
+
+
+class FactorisedCodebook:
+    """`PREFIX.in_proj` and `.out_proj` (pointwise convolutions), `.codebook` [K, D]; one code for `stride` vectors."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], prefix: str, stride: int = 1) -> None:
+        def pointwise(name: str) -> Linear:
+            return Linear(tensors[f"{prefix}.{name}.weight"][:, :, 0], tensors[f"{prefix}.{name}.bias"])
+
+        self.stride = stride
+        self.codes = tensors[f"{prefix}.codebook.weight"].contiguous()
+        self._in, self._out = pointwise("in_proj"), pointwise("out_proj")
+        # The length of a vector does not change which direction is nearest to its own.
+        self._near = Linear(functional.normalize(self.codes))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors [B, T, C] -> codes [B, T / stride] (of equally near codes the lowest), what they stand for."""
+        own = self._in(_means(x, self.stride))
+        code = self._near(own).argmax(-1)
+        # As in training, where the gradient goes around the codes: it rounds otherwise than the code alone.
+        found = own + (functional.embedding(code, self.codes) - own)
+        return code, self._spread(self._out(found))
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Codes [B, T / stride] -> vectors [B, T, C]."""
+        return self._spread(self._out(functional.embedding(code, self.codes)))
+
+    def _spread(self, x: Tensor) -> Tensor:
+        return x if self.stride == 1 else x.repeat_interleave(self.stride, dim=1)
+
+
+class FactorisedQuantizer:
+    """Each codebook quantizes what those before it left over."""
+
+    def __init__(self, books: list[FactorisedCodebook]) -> None:
+        self.books = books
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Vectors [B, T, C] -> per codebook the codes [B, T / stride]."""
+        codes = []
+        for book in self.books:
+            code, found = book.encode(x)
+            codes.append(code)
+            x = x - found
+        return codes
+
+    def decode(self, codes: list[Tensor]) -> Tensor:
+        """Codes of any number of codebooks from the first -> vectors [B, T, C]."""
+        total = self.books[0].decode(codes[0])
+        for book, code in zip(self.books[1:], codes[1:], strict=False):
+            total = total + book.decode(code)
+        return total
+
+
+def _means(x: Tensor, count: int) -> Tensor:
+    """Of every `count` vectors in a row."""
+    if count == 1:
+        return x
+    total = x[:, ::count]
+    for i in range(1, count):
+        total = total + x[:, i::count]
+    return total / count
