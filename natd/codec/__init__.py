@@ -23,7 +23,9 @@ ENTRY_POINTS = "natd.tokenizers"
 BUILTIN: dict[str, str] = {
     "ears": "natd.codec.ears:open_tokenizer",
     "soundstream": "natd.codec.soundstream:open_tokenizer",
+    "mimi": "natd.codec.mimi:open_tokenizer",
     "dac": "natd.codec.dac:open_tokenizer",
+    "snac": "natd.codec.snac:open_tokenizer",
 }
 
 

@@ -1,0 +1,211 @@
+"""Mimi by Kyutai: 24 kHz mono, 12.5 frames a second, causal; one semantic and up to 31 acoustic codebooks of 2048.
+
+Options: `codebooks=8` (1..32; the first are the same), `window=` of the attention in positions of 40 ms (what the
+checkpoint says, 250: transformers, and moshi offline; 251: rustymimi), `dtype=float32` or bfloat16, `from=FOLDER`.
+Source: Défossez et al., Moshi (2024); the checkpoint is kyutai/mimi as transformers reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from natd.codec import Spec, seanet
+from natd.codec.checkpoint import Checkpoint, open_checkpoint
+from natd.codec.options import number, parse
+from natd.codec.packed import Linear
+from natd.codec.packed_conv import Conv, TailState
+from natd.codec.rvq import EuclideanCodebook, decode_residual, encode_residual
+from natd.codec.transformer import Layout, Transformer, TransformerState
+from natd.errors import ConfigError, ModelError
+from natd.wire import Layer, TokenizerInfo
+
+NAME, REPO, VERSION = "mimi", "kyutai/mimi", "kyutai/mimi"
+ARITHMETIC = 1  # counts changes of the order of sums: with another one a near tie may fall elsewhere
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DEFAULTS = {"codebooks": "8", "window": "", "dtype": "float32", "from": ""}
+LEAST_USAGE = 1e-5  # of a code in training
+EXPECTED = {
+    "audio_channels": 1, "use_causal_conv": True, "pad_mode": "constant", "trim_right_ratio": 1.0,
+    "num_semantic_quantizers": 1, "hidden_act": "gelu", "attention_bias": False,
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class MimiState:
+    """What the encoder remembers of a stream, in the order of its parts."""
+
+    seanet: seanet.ChainState
+    transformer: TransformerState
+    down: TailState
+
+
+@dataclass(slots=True)
+class MimiDecoderState:
+    """What the decoder remembers of a stream, in the order of its parts; `up` is the latest latent [B, 1, C]."""
+
+    up: Tensor
+    transformer: TransformerState
+    seanet: seanet.ChainState
+
+
+class Mimi:
+    """Encoder, split quantizer and decoder over a checkpoint; all in one dtype but the quantizer, which is float32."""
+
+    def __init__(self, checkpoint: Checkpoint, options: str = "", device: str = "cpu") -> None:
+        config, found = checkpoint.config, parse(NAME, options, DEFAULTS)
+        _check(config)
+        most = int(config["num_quantizers"])
+        self._count = number(NAME, "codebooks", found["codebooks"], 1, most)
+        window = number(NAME, "window", found["window"] or str(config["sliding_window"]), 1, 10_000)
+        self._dtype, self._device = _dtype(found["dtype"]), torch.device(device)
+        tensors = {name: tensor.to(device).float() for name, tensor in checkpoint.tensors.items()}
+
+        def weights(name: str) -> tuple[Tensor, Tensor | None]:
+            bias = tensors.get(f"{name}.bias")
+            return tensors[f"{name}.weight"].to(self._dtype), None if bias is None else bias.to(self._dtype)
+
+        strides = tuple(reversed(config["upsampling_ratios"]))
+        self._up = weights("upsample.conv")[0][:, 0]
+        step = self._up.shape[1] // 2
+        shape = seanet.Layout(
+            strides, config["num_residual_layers"], config["dilation_growth_rate"], config["use_conv_shortcut"]
+        )
+        layout = Layout(
+            config["num_hidden_layers"], config["num_attention_heads"], window, step, _theta(config), config["norm_eps"]
+        )
+        self._encoder = seanet.encoder("encoder", shape, weights)
+        self._encoder_transformer = Transformer("encoder_transformer", layout, tensors, self._dtype)
+        self._down = Conv(*weights("downsample.conv"), stride=step, beginning="replicate")
+        self._quantizer = SplitQuantizer(tensors, self._count)
+        self._decoder_transformer = Transformer("decoder_transformer", layout, tensors, self._dtype)
+        self._decoder = seanet.decoder("decoder", shape, weights)
+        self.glossary: Mapping[str, Mapping[int, str]] = {}
+        settings = {"weights": checkpoint.digest, "window": window, "dtype": found["dtype"], "arithmetic": ARITHMETIC}
+        self.spec = _spec(options, settings, config, self._count, math.prod(strides) * step)
+
+    def initial_state(self, batch: int) -> MimiState:
+        """State of `batch` streams that have heard nothing."""
+        return MimiState(
+            self._encoder.initial_state(batch),
+            self._encoder_transformer.initial_state(batch),
+            self._down.initial_state(batch),
+        )
+
+    @torch.no_grad()
+    def encode(self, chunk: Tensor, state: MimiState) -> list[Tensor]:
+        """One frame [B, 1920] float32 -> S0, A0, A1, ... each [B, 1] int64."""
+        return self._quantizer.encode(self.latent(chunk, state))
+
+    @torch.no_grad()
+    def latent(self, chunk: Tensor, state: MimiState) -> Tensor:
+        """One frame [B, 1920] -> what is quantized, [B, 1, 512] float32; `state` moves on."""
+        x = self._encoder(chunk.to(self._device, self._dtype)[:, :, None], state.seanet)
+        x = self._encoder_transformer(x, state.transformer)
+        return self._down(x, state.down).float()
+
+    def initial_decoder_state(self, batch: int) -> MimiDecoderState:
+        """State of `batch` decoders at the start of a stream."""
+        return MimiDecoderState(
+            self._up.new_zeros(batch, 1, self._up.shape[0]),
+            self._decoder_transformer.initial_state(batch),
+            self._decoder.initial_state(batch),
+        )
+
+    @torch.no_grad()
+    def decode(self, codes: list[Tensor], state: MimiDecoderState) -> Tensor:
+        """Codes [B, 1] of any number of layers from the first -> samples [B, 1920] float32 in -1..1."""
+        x = self._quantizer.decode(codes).to(self._dtype)
+        x = self._upsampled(x, state)
+        x = self._decoder_transformer(x, state.transformer)
+        return self._decoder(x, state.seanet)[:, :, 0].float().clamp(-1.0, 1.0)
+
+    def _upsampled(self, x: Tensor, state: MimiDecoderState) -> Tensor:
+        """Every channel by itself, of the latest latent and the one before: [B, 1, C] -> [B, step, C]."""
+        now, before = self._up.T.chunk(2)
+        y = x * now + state.up * before
+        state.up.copy_(x)
+        return y
+
+
+class SplitQuantizer:
+    """One codebook of what is said, and residual ones of how it sounds, each kind behind its own projection."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], count: int) -> None:
+        kinds = ["quantizer.semantic_residual_vector_quantizer", "quantizer.acoustic_residual_vector_quantizer"]
+        into = [tensors[f"{kind}.input_proj.weight"][:, :, 0] for kind in kinds]
+        self._into = Linear(torch.cat(into))
+        self._out = [Linear(tensors[f"{kind}.output_proj.weight"][:, :, 0]) for kind in kinds]
+        self._said = EuclideanCodebook(_codes(tensors, f"{kinds[0]}.layers.0"))
+        self._sound = [EuclideanCodebook(_codes(tensors, f"{kinds[1]}.layers.{i}")) for i in range(count - 1)]
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Latents [B, T, C] -> per codebook the codes [B, T]."""
+        said, sound = self._into(x).chunk(2, -1)
+        return [self._said.nearest(said), *encode_residual(self._sound, sound)]
+
+    def decode(self, codes: list[Tensor]) -> Tensor:
+        """Codes [B, T] of any number of codebooks from the first -> latents [B, T, C]."""
+        x = self._out[0](self._said.decode(codes[0]))
+        return x + self._out[1](decode_residual(self._sound, codes[1:])) if len(codes) > 1 else x
+
+
+def open_tokenizer(device: str = "cpu", options: str = "", folder: Path | None = None) -> Mimi:
+    """Mimi from its folder or where it is installed; ConfigError for a wrong option, ModelError for missing weights."""
+    found = parse(NAME, options, DEFAULTS)
+    if found["from"]:
+        folder = Path(found["from"])
+    checkpoint = open_checkpoint(NAME, REPO, folder)
+    try:
+        return Mimi(checkpoint, options, device)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{NAME}: the checkpoint lacks what the tokenizer needs: {error!r}") from error
+
+
+def _codes(tensors: Mapping[str, Tensor], layer: str) -> Tensor:
+    """A codebook is stored as the sums that training kept: [K, D]."""
+    usage = tensors[f"{layer}.codebook.cluster_usage"]
+    return tensors[f"{layer}.codebook.embed_sum"] / usage.clamp(min=LEAST_USAGE)[:, None]
+
+
+def _dtype(text: str) -> torch.dtype:
+    if text not in DTYPES:
+        raise ConfigError(f"{NAME}:dtype={text} is none of {', '.join(DTYPES)}")
+    return DTYPES[text]
+
+
+def _theta(config: Mapping[str, Any]) -> float:
+    rotary = config.get("rope_parameters") or {"rope_theta": config.get("rope_theta", 10_000.0)}
+    if rotary.get("rope_type", "default") != "default":
+        raise ModelError(f"{NAME}: rotary positions of type {rotary['rope_type']} are not read here")
+    return float(rotary["rope_theta"])
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    for key, value in EXPECTED.items():
+        if config.get(key, value) != value:
+            raise ModelError(f"{NAME}: config.json says {key}={config[key]!r}; only {value!r} is read here")
+    if config["num_key_value_heads"] != config["num_attention_heads"]:
+        raise ModelError(f"{NAME}: config.json gives keys other heads than queries; that is not read here")
+
+
+def _spec(options: str, settings: Mapping[str, Any], config: Mapping[str, Any], count: int, frame: int) -> Spec:
+    size = int(config["codebook_size"])
+    layers = [Layer("S0", "semantic", "what is said: distilled from WavLM", size)]
+    layers += [
+        Layer(f"A{i}", "acoustic", "sound of the frame, coarsest" if i == 0 else f"sound, residual {i}", size)
+        for i in range(count - 1)
+    ]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    info = TokenizerInfo(
+        f"{NAME}:{options}" if options else NAME, VERSION, f"sha256:{digest}", dtype=str(settings["dtype"])
+    )
+    return Spec(info, int(config["sampling_rate"]), frame, tuple(layers))
