@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import queue
 import threading
 import time
@@ -16,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from natd.codec import Spec, Tokenizer, open_tokenizer
+from natd.codec.devices import present
 from natd.codec.state import gather, scatter
-from natd.errors import ConfigError, NatdError
+from natd.errors import NatdError
 
-log = logging.getLogger(__name__)
 WARM_UP_STEPS = 3  # kernels chosen, caches filled, steps recorded, before the first real frame
 WARM_UP_BATCH = 8  # the largest batch that is made ready for: larger ones are rare
 
@@ -109,7 +108,7 @@ class Engine:
             torch.set_num_threads(self._threads)
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.allow_tf32 = False
-            device = _present(self._device)
+            device = present(self._device)
             with torch.inference_mode():
                 tokenizer = open_tokenizer(self.name, device)
                 worker = _Worker(tokenizer, device)
@@ -179,16 +178,6 @@ def _deliver(results: list[tuple[asyncio.Future[Any], Any]]) -> None:
             future.set_exception(value)
         else:
             future.set_result(value)
-
-
-def _present(device: str) -> str:
-    """The torch device; `auto` is CUDA where there is one, said aloud; ConfigError for one that is absent."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        log.info("device auto: %s", device)
-    elif device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device {device} was asked for but torch finds no CUDA device: use cpu, or auto")
-    return device
 
 
 class _Worker:

@@ -329,14 +329,22 @@ last stage that is there. Weights, legend, manifest, figures and card go to OUT;
     p.add_argument("--audio", type=Path, required=True, metavar="DIR", help="folder of recordings")
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for weights, legend and card")
     p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all that is drawn (default: 0)")
-    p.add_argument("--threads", type=int, default=2, metavar="N", help="threads (default: 2); they shape the result")
+    p.add_argument("--threads", type=_count, default=2, metavar="N", help="threads (default: 2); they shape the result")
+    p.add_argument("--device", default="cpu", metavar="DEVICE", help="where nets learn: cpu (default) or cuda")
+    p.add_argument(
+        "--scale", type=_count, default=1, metavar="N", help="N times the data and the steps (default: 1, an hour)"
+    )
 
 
 def train_ears(args: argparse.Namespace) -> int:
     """Weights, legend and card in a folder; how it goes on standard error."""
     from natd.training.ears import train
+    from natd.training.stages import Plan
 
-    train(args.audio, args.out, args.seed, args.threads, progress=lambda text: print(text, file=sys.stderr, flush=True))
+    def told(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    train(args.audio, args.out, args.seed, args.threads, told, Plan().scaled(args.scale), args.device)
     return 0
 
 
@@ -352,6 +360,12 @@ def codebook_show(args: argparse.Namespace) -> int:
     from natd.offline.codebook import show
 
     return show(args.tokenizer, args.code)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
 
 
 def _positive(text: str) -> float:

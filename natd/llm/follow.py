@@ -171,9 +171,7 @@ class Following:
         self.ts = ts + gap["frames"] * self.frame_ms
         self.words.clear()
         self.ribbon.extend([(None,) * len(self.layers)] * min(gap["frames"], RIBBON_FRAMES))
-        lost = gap.get("lost_ms")
-        exact = "" if lost is None else f", {lost:.0f} ms of audio"
-        return [Change(ts, "gap", f"{gap['frames']} frames lost{exact}: {gap['cause'].replace('_', ' ')}")]
+        return [Change(ts, "gap", f"{_lost(gap['frames'], gap.get('lost_ms'))}: {gap['cause'].replace('_', ' ')}")]
 
     def _now(self, layer: str) -> Codes | None:
         word = self.words.get(layer)
@@ -207,3 +205,10 @@ class Following:
 def first_word(about: str) -> str:
     """Of what a layer is about: the word that stands for it."""
     return re.split(r"[^\w-]", about, maxsplit=1)[0]
+
+
+def _lost(frames: int, audio_ms: float | None) -> str:
+    counted = f"{frames} frame{'s' if frames != 1 else ''}"
+    if audio_ms == 0.0:
+        return f"{counted} without codes, no audio lost"
+    return f"{counted} lost" + ("" if audio_ms is None else f", {audio_ms:.0f} ms of audio")

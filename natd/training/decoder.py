@@ -87,26 +87,28 @@ def fit(
     width: int = 384,
     batch: int = 32,
     threads: int = 1,
+    device: str = "cpu",
     bfloat16: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, Tensor]:
     """The tensors after `steps` steps on recordings: vectors per layer [T, 4, 128] and log-mel in dB [T, 1024] each.
 
-    The same arguments give the same tensors. Any float dtype will do for the recordings. With `bfloat16` the products
-    inside the net round to it: twice as fast where the processor has them, the tensors stay float32.
+    The same arguments give the same tensors, which lie on the CPU. Any float dtype will do for the recordings. With
+    `bfloat16` the products inside the net round to it: twice as fast where the processor has them, the tensors stay
+    float32.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        net = Decoder(mean, basis, spread(sequences), width, seed)
+        net = Decoder(mean, basis, spread(sequences), width, seed).to(device)
         optimizer = torch.optim.AdamW(net.parameters(), lr=PEAK_RATE, weight_decay=DECAY, betas=(0.9, 0.98))
         draw = torch.Generator().manual_seed(seed)
         started, recent = time.monotonic(), []
         for step in range(steps):
-            vectors, layers, target, counted = crops(sequences, mels, batch, draw)
+            vectors, layers, target, counted = (x.to(device) for x in crops(sequences, mels, batch, draw))
             optimizer.param_groups[0]["lr"] = rate(step, steps)
             # The components' part stays float32 in either case: bfloat16 would be a decibel off.
-            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bfloat16):
                 correction = net.correction(vectors, layers)
             found = vectors @ net.basis + net.mean + correction
             loss = l1_db(found, target, counted)
@@ -119,7 +121,7 @@ def fit(
                 speed = (step + 1) / (time.monotonic() - started)
                 progress(Progress(step + 1, steps, sum(recent) / len(recent), speed))
                 recent = []
-        return net.tensors()
+        return {name: tensor.cpu() for name, tensor in net.tensors().items()}
     finally:
         torch.set_num_threads(before)
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from natd.codebooks import store
 from natd.codec import ears
+from natd.codec.devices import present
 from natd.evaluation import evaluate
 from natd.training import (
     acoustic,
@@ -44,19 +45,20 @@ TOGETHER = 16  # recordings side by side
 
 
 def train(
-    audio_dir: Path, out: Path, seed: int, threads: int, progress: Progress, plan: Plan | None = None
-) -> dict[str, Any]:
+    audio_dir: Path, out: Path, seed: int, threads: int, progress: Progress, plan: Plan | None = None,
+    device: str = "cpu",
+) -> dict[str, Any]:  # fmt: skip
     """Write weights, legend, manifest and card to `out`; returns the figures of the training.
 
     SourceError without recordings, ConfigError where fluidsynth, its soundfont or espeak-ng is missing.
     """
     # Asked for now: the first of these to be missed would else be missed after minutes.
-    clips_of(audio_dir), midi.soundfont(), speech.program()
+    clips_of(audio_dir), midi.soundfont(), speech.program(), present(device)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         out.joinpath("work").mkdir(parents=True, exist_ok=True)
-        run = Run(audio_dir, out / "work", seed, threads, progress, plan or Plan())
+        run = Run(audio_dir, out / "work", seed, threads, progress, plan or Plan(), device)
         manifest, figures = weights(run, out)
         return measured(run, out, manifest, figures)
     finally:
@@ -116,7 +118,7 @@ def shipped(tensors: Mapping[str, Tensor]) -> Tensors:
 def _harmony(run: Run) -> Tensors:
     plan, folder = run.plan, run.work / "harmony"
     return harmony.fit(
-        run.audio_dir, run.seed, run.progress, folder, plan.harmony_pieces, plan.harmony_steps, run.threads
+        run.audio_dir, run.seed, run.progress, folder, plan.harmony_pieces, plan.harmony_steps, run.threads, run.device
     )
 
 
@@ -131,18 +133,19 @@ def _rhythm(run: Run) -> Tensors:
 
 
 def _scene(run: Run, paths: Sequence[Path]) -> tuple[Tensors, legend.Closest, dict[str, Any]]:
-    about = run.work / f"scene-{run.seed}.json"
+    about = run.work / f"scene-{run.key}.json"
     made: list[dict[str, Any]] = []
 
     def make() -> Tensors:
         shards = [shards_of.read(path) for path in paths]
-        nets = open_world.train_nets(shards, run.plan.fold_steps, run.seed, run.progress)
+        nets = open_world.train_nets(shards, run.plan.fold_steps, run.seed, run.progress, run.device)
         unseen = open_world.judge(nets, shards)
         doubt = scene_codes.doubt_of(unseen.known)
         figures = open_world.figures(unseen, doubt)
         for name in ("known", "left out"):
             run.progress(f"{name}: { {k: v for k, v in figures[name].items() if k != 'by kind'} }")
-        net = scene.fit(scene.lesson(shards, lambda shard, i: True), run.plan.scene_steps, run.seed, run.progress)
+        lesson = scene.lesson(shards, lambda shard, i: True)
+        net = scene.fit(lesson, run.plan.scene_steps, run.seed, run.progress, run.device)
         everything = [torch.ones(len(s.kinds), dtype=torch.bool) for s in shards]
         judged = scene_codes.judge(net, shards, everything, unseen.temperature)
         cells, near = scene_codes.fit_cells(judged, doubt, run.seed)
@@ -202,13 +205,13 @@ def _decoder(run: Run, codebooks: Tensors) -> Tensors:
     plan = run.plan
     return decoder.fit(
         sequences, mels, mean, basis, steps=plan.decoder_steps, seed=run.seed, width=plan.decoder_width,
-        threads=run.threads, progress=told, bfloat16=True,
+        threads=run.threads, device=run.device, progress=told, bfloat16=True,
     )  # fmt: skip
 
 
 def _mels(run: Run) -> Iterator[Tensor]:
     """Log-mel [T, 1024] of every recording as it is."""
-    path = run.work / f"mels-{run.seed}.safetensors"
+    path = run.work / f"mels-{run.key}.safetensors"
     if not path.is_file():
         clips = corpus.fit_clips(run.audio_dir)
         kept: Tensors = {}

@@ -51,13 +51,14 @@ def fit(
     pieces: int = PIECES,
     steps: int = STEPS,
     threads: int = 1,
+    device: str = "cpu",
 ) -> dict[str, Tensor]:
     """The tensors of S1, the same for the same arguments; `folder` keeps what was heard, so that a run can go on."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         scored, recorded = material(audio_dir, seed, progress, folder, pieces)
-        tensors = train(joined([scored, recorded]), seed, steps, progress)
+        tensors = train(joined([scored, recorded]), seed, steps, progress, device)
         return tensors | {"S1.cells": cells(tensors, recorded, seed)}
     finally:
         torch.set_num_threads(before)
@@ -86,11 +87,11 @@ def material(audio_dir: Path, seed: int, progress: Progress, folder: Path | None
     return joined(parts), joined(heard)
 
 
-def train(frames: Frames, seed: int, steps: int, progress: Progress) -> dict[str, Tensor]:
-    """The net after `steps` of Adam on frames that have a weight; the cells are not touched."""
-    weights = initial_tensors(seed)
+def train(frames: Frames, seed: int, steps: int, progress: Progress, device: str = "cpu") -> dict[str, Tensor]:
+    """The net after `steps` of Adam on frames that have a weight, learned on `device`; the cells are not touched."""
+    weights = {name: w.to(device) for name, w in initial_tensors(seed).items()}
     learned = {name: w.requires_grad_() for name, w in weights.items() if name != "S1.cells"}
-    net = HarmonyNet(weights)
+    net = HarmonyNet(weights, device)
     optimiser = torch.optim.Adam(learned.values(), lr=RATE, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.1)
     rng = np.random.default_rng((seed, 3))
@@ -98,10 +99,11 @@ def train(frames: Frames, seed: int, steps: int, progress: Progress) -> dict[str
     loss_sum, began = 0.0, time.monotonic()
     for step in range(steps):
         batch = usable[torch.from_numpy(rng.integers(len(usable), size=BATCH))]
-        with torch.autocast("cpu", torch.bfloat16):  # a third quicker, and as good here
-            logits = net.logits(_filtered(frames.context[batch].float(), rng), torch.matmul)
-        each = torch.nn.functional.cross_entropy(logits.float(), frames.label[batch], reduction="none")
-        weight = frames.weight[batch]
+        context = _filtered(frames.context[batch].float(), rng).to(device)
+        with torch.autocast(torch.device(device).type, torch.bfloat16):  # a third quicker, and as good here
+            logits = net.logits(context, torch.matmul)
+        each = torch.nn.functional.cross_entropy(logits.float(), frames.label[batch].to(device), reduction="none")
+        weight = frames.weight[batch].to(device)
         loss = (each * weight).sum() / weight.sum()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -113,7 +115,7 @@ def train(frames: Frames, seed: int, steps: int, progress: Progress) -> dict[str
             mean = loss_sum / max(1, steps // 10)
             progress(f"S1 step {step + 1} of {steps}: loss {mean:.3f}, {time.monotonic() - began:.0f} s")
             loss_sum = 0.0
-    found = {name: w.detach() for name, w in weights.items()}
+    found = {name: w.detach().cpu() for name, w in weights.items()}
     found["S1.other.1.bias"][MIX] += MIX_BIAS
     return found
 

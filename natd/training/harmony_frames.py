@@ -290,5 +290,7 @@ def kept(path: Path | None, make: Callable[[], Frames]) -> Frames:
     found = make()
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({f.name: getattr(found, f.name).contiguous() for f in fields(Frames)}, path)
+        part = path.with_suffix(".part")  # a run that is cut off leaves nothing half written
+        save_file({f.name: getattr(found, f.name).contiguous() for f in fields(Frames)}, part)
+        part.replace(path)
     return found

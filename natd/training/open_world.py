@@ -38,13 +38,15 @@ class Unseen:
     left_out: Judged
 
 
-def train_nets(shards: Sequence[Shard], steps: int, seed: int, progress: Progress) -> list[SceneNet]:
+def train_nets(
+    shards: Sequence[Shard], steps: int, seed: int, progress: Progress, device: str = "cpu"
+) -> list[SceneNet]:
     """A net a fold: without the authors of the fold, and without the fold's kinds."""
     nets = []
     for fold, left in enumerate(LEFT_OUT):
         lesson = lesson_without(shards, fold, left)
         progress(f"scene net {fold + 1} of {FOLDS}, without {', '.join(left)}: {len(lesson.vectors)} frames")
-        nets.append(scene.fit(lesson, steps, seed + 1 + fold, progress))
+        nets.append(scene.fit(lesson, steps, seed + 1 + fold, progress, device))
     return nets
 
 

@@ -58,18 +58,21 @@ class SceneNet(nn.Module):
         return ((x.float() - self.shift) * self.scale).clamp(-6.0, 6.0)
 
 
-def fit(lesson: Lesson, steps: int, seed: int, progress: Progress) -> SceneNet:
-    """A net after `steps` batches of 1024 frames drawn by weight; the same for the same lesson, seed and threads."""
+def fit(lesson: Lesson, steps: int, seed: int, progress: Progress, device: str = "cpu") -> SceneNet:
+    """A net after `steps` batches of 1024 frames drawn by weight; the same for the same lesson, seed and threads.
+
+    It learns on `device` and comes back to the CPU.
+    """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    net = _standardised(lesson, generator)
+    net = _standardised(lesson, generator).to(device)
     optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.1)
     mass = lesson.weight.double().cumsum(0)
     recent = 0.0
     for step in range(steps):
         drawn = torch.searchsorted(mass, torch.rand(BATCH, generator=generator, dtype=torch.float64) * mass[-1])
-        x, allowed = net.standard(lesson.vectors[drawn]), lesson.allowed[drawn]
+        x, allowed = net.standard(lesson.vectors[drawn].to(device)), lesson.allowed[drawn].to(device)
         loss = _of_two(net, x, allowed, generator) if step % 2 else _error(net(x)[1], allowed).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -79,7 +82,7 @@ def fit(lesson: Lesson, steps: int, seed: int, progress: Progress) -> SceneNet:
         if (step + 1) % REPORT == 0:
             progress(f"scene net: step {step + 1} of {steps}, loss {recent / REPORT:.3f}")
             recent = 0.0
-    return net.eval()
+    return net.eval().cpu()
 
 
 def _standardised(lesson: Lesson, generator: torch.Generator) -> SceneNet:
@@ -94,8 +97,8 @@ def _standardised(lesson: Lesson, generator: torch.Generator) -> SceneNet:
 
 def _of_two(net: SceneNet, x: Tensor, allowed: Tensor, generator: torch.Generator) -> Tensor:
     """The mean error on pairs of frames [B, 1008] added up, each of the two with its share."""
-    order = torch.randperm(len(x), generator=generator)
-    share = torch.rand(len(x), 1, generator=generator)
+    order = torch.randperm(len(x), generator=generator).to(x.device)
+    share = torch.rand(len(x), 1, generator=generator).to(x.device)
     logits = net(share * x + (1.0 - share) * x[order])[1]
     parts = torch.stack([_error(logits, allowed), _error(logits, allowed[order])], dim=1)
     return (parts * torch.cat([share, 1.0 - share], dim=1)).sum(1).mean()
@@ -104,7 +107,7 @@ def _of_two(net: SceneNet, x: Tensor, allowed: Tensor, generator: torch.Generato
 def _error(logits: Tensor, allowed: Tensor) -> Tensor:
     """Minus the log of the share that the allowed kinds have, a little of it for any kind of the same wider kind."""
     log_share = logits.log_softmax(1)
-    wide = (allowed.float() @ _SAME) > 0.0
+    wide = (allowed.float() @ _SAME.to(allowed.device)) > 0.0
     right, near = (-log_share.masked_fill(~kinds, -torch.inf).logsumexp(1) for kinds in (allowed, allowed | wide))
     return (1.0 - WIDER_SHARE) * right + WIDER_SHARE * near
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -14,9 +15,11 @@ from torch import Tensor
 from natd.codec import ears
 from natd.training import harmony, rhythm
 from natd.training.corpus import USUAL, Amounts
+from natd.training.recordings import clips_of
 
 Progress = Callable[[str], None]
 Tensors = dict[str, Tensor]
+KEEP_SIZE = ("acoustic_size", "decoder_width", "rhythm_rounds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,17 @@ class Plan:
     decoder_steps: int = 1800
     decoder_width: int = 256
 
+    def scaled(self, times: int) -> Plan:
+        """As much as `times` the data, and as many steps; the nets and the codebooks keep their size."""
+        of = {field.name: getattr(self, field.name) for field in fields(self)}
+        more = {name: value * times for name, value in of.items() if name not in ("amounts", *KEEP_SIZE)}
+        amounts = {field.name: getattr(self.amounts, field.name) * times for field in fields(self.amounts)}
+        return replace(self, **more, amounts=Amounts(**amounts))
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a training works on: recordings, where results go, seed, threads, whom to tell, and how much is done."""
+    """What a training works on: recordings, where results go, seed, threads, whom to tell, how much, the device."""
 
     audio_dir: Path
     work: Path
@@ -47,10 +57,17 @@ class Run:
     threads: int
     progress: Progress
     plan: Plan = Plan()
+    device: str = "cpu"
+
+    @property
+    def key(self) -> str:
+        """What the kept files are named by: the seed, and a checksum of how much is done and of the recordings."""
+        clips = [(c.path.name, c.path.stat().st_size) for c in clips_of(self.audio_dir)]
+        return f"{self.seed}-{zlib.crc32(repr((self.plan, clips)).encode()):08x}"
 
     def stage(self, name: str, make: Callable[[], Tensors]) -> Tensors:
         """The tensors of a stage: read if they are there, made and kept if not."""
-        path = self.work / f"{name}-{self.seed}.safetensors"
+        path = self.work / f"{name}-{self.key}.safetensors"
         if path.is_file():
             self.progress(f"{name}: kept from before")
             return load_file(path)
@@ -62,7 +79,7 @@ class Run:
 
     def took(self, name: str, seconds: float) -> float:
         """Add to what a stage has cost over all runs; the sum over all stages, s."""
-        path = self.work / f"seconds-{self.seed}.json"
+        path = self.work / f"seconds-{self.key}.json"
         known: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
         known[name] = round(known.get(name, 0.0) + seconds, 1)
         fresh = path.with_suffix(".part")

@@ -56,6 +56,16 @@ def test_another_code_of_the_same_meaning_is_no_change_of_words(teller):
     assert view.ribbon[-1] == ((2,), (3,))
 
 
+@pytest.mark.parametrize(
+    "lost_ms, said",
+    [(None, "1 frame lost"), (80.0, "1 frame lost, 80 ms of audio"), (0.0, "1 frame without codes, no audio lost")],
+)
+def test_a_gap_says_what_was_lost(teller, lost_ms, said):
+    teller.frame([[0], [3], [0], [0, 0]])
+    teller.gap(1, "device_lost", lost_ms)
+    assert feed(Following(), teller.story.header, *teller.story.events)[-1].text == f"{said}: device lost"
+
+
 def test_a_gap_is_said_with_its_cause_and_empties_the_words(teller):
     view = Following()
     teller.frame([[0], [3], [0], [0, 0]])

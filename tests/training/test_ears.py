@@ -1,6 +1,7 @@
 """A training on few and short sounds: its stages are kept, its files are those of a tokenizer that opens."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,10 @@ def trained(audio: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     (out / "work").mkdir()
     tensors = harmony_net.initial_tensors(0)
     tensors["S1.cells"] = torch.rand(tensors["S1.cells"].shape, generator=torch.Generator().manual_seed(1))
-    save_file(tensors, out / "work" / f"harmony-{SEED}.safetensors")
-    save_file(test_rhythm_net.tensors(), out / "work" / f"rhythm-{SEED}.safetensors")
     said: list[str] = []
+    key = run_of(audio, out, said).key
+    save_file(tensors, out / "work" / f"harmony-{key}.safetensors")
+    save_file(test_rhythm_net.tensors(), out / "work" / f"rhythm-{key}.safetensors")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
@@ -75,14 +77,14 @@ def test_the_figures_are_of_every_net(trained: tuple[Path, dict[str, Any], list[
 def test_every_stage_is_kept_and_its_seconds_are_added_up(
     audio: Path, trained: tuple[Path, dict[str, Any], list[str]]
 ) -> None:
-    work = trained[0] / "work"
-    seconds = json.loads((work / f"seconds-{SEED}.json").read_text())
+    work, run = trained[0] / "work", run_of(audio, trained[0], [])
+    path = work / f"seconds-{run.key}.json"
+    seconds = json.loads(path.read_text())
     assert tuple(seconds) == STAGES and all(value >= 0.0 for value in seconds.values())
     assert not list(work.rglob("*.part"))
-    run = run_of(audio, trained[0], [])
     total = sum(seconds.values())
     assert run.took("scene", 2.0) == pytest.approx(total + 2.0) and run.took("more", 1.0) == pytest.approx(total + 3.0)
-    assert json.loads((work / f"seconds-{SEED}.json").read_text())["scene"] == pytest.approx(seconds["scene"] + 2.0)
+    assert json.loads(path.read_text())["scene"] == pytest.approx(seconds["scene"] + 2.0)
 
 
 def test_a_second_run_goes_on_behind_the_last_stage(
@@ -90,7 +92,7 @@ def test_a_second_run_goes_on_behind_the_last_stage(
 ) -> None:
     """Nothing is fitted again but the decoder, whose result was lost; the weights are the same."""
     out, figures, _ = trained
-    kept = out / "work" / f"decoder-{SEED}.safetensors"
+    kept = out / "work" / f"decoder-{run_of(audio, out, []).key}.safetensors"
     before = load_file(kept)
     kept.unlink()
     said: list[str] = []
@@ -103,8 +105,8 @@ def test_a_second_run_goes_on_behind_the_last_stage(
     assert manifest["codebook_id"] == figures["manifest"]["codebook_id"] and again["scene"] == figures["scene"]
 
 
-def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    run = Run(tmp_path, tmp_path, 0, 1, str)
+def test_a_stage_that_fails_leaves_nothing(audio: Path, tmp_path: Path) -> None:
+    run = Run(audio, tmp_path, 0, 1, str)
 
     def fails() -> dict[str, torch.Tensor]:
         raise KeyboardInterrupt
@@ -115,7 +117,7 @@ def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:
     made = run.stage("nets", lambda: {"a": torch.arange(6).view(2, 3).T})
     again = run.stage("nets", fails)
     assert torch.equal(again["a"], made["a"]) and [p.name for p in tmp_path.glob("*.safetensors")] == [
-        "nets-0.safetensors"
+        f"nets-{run.key}.safetensors"
     ]
 
 
@@ -136,3 +138,20 @@ def test_what_is_missing_is_said_before_anything_is_made(
     with pytest.raises(ConfigError, match="fluidsynth"):
         train(audio, tmp_path / "out", SEED, before + 1, str)
     assert not (tmp_path / "out").exists() and torch.get_num_threads() == before
+
+
+def test_what_is_kept_belongs_to_a_plan_and_to_recordings(audio: Path, tmp_path: Path) -> None:
+    run = Run(audio, tmp_path, 0, 1, str, PLAN)
+    others = [replace(run, plan=PLAN.scaled(2)), replace(run, seed=1)]
+    other_folder = toy_recordings.folder(tmp_path / "other", seconds=5.0)
+    others.append(replace(run, audio_dir=other_folder))
+    assert len({run.key, *(other.key for other in others)}) == 4
+    assert replace(run, device="cuda", threads=2).key == run.key == Run(audio, tmp_path, 0, 1, str, PLAN).key
+
+
+def test_a_scaled_plan_has_more_of_everything_but_the_same_nets() -> None:
+    plan = Plan().scaled(3)
+    assert plan.harmony_pieces == 3 * Plan().harmony_pieces and plan.scene_steps == 3 * Plan().scene_steps
+    assert plan.amounts.made == 3 * Plan().amounts.made and plan.amounts.odd == 3 * Plan().amounts.odd
+    assert (plan.acoustic_size, plan.decoder_width) == (Plan().acoustic_size, Plan().decoder_width)
+    assert Plan().scaled(1) == Plan()
