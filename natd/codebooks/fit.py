@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from natd.codebooks.books import twins
 from natd.errors import ModelError
 
 Progress = Callable[[str], None]
@@ -107,11 +108,3 @@ def _lloyd(x: Tensor, centres: Tensor, rounds: int) -> Tensor:
             break
         before = distortion
     return centres
-
-
-def twins(centres: Tensor, share: float = 1e-6) -> Tensor:
-    """Indices of codes that lie on an earlier code: nearer than `share` of the codes' mean squared length."""
-    squares = (centres.double() ** 2).sum(1)
-    gap = squares[:, None] + squares[None] - 2.0 * (centres.double() @ centres.double().T)
-    close = (gap < share * float(squares.mean())).tril(-1)
-    return close.any(1).nonzero()[:, 0]

@@ -5,15 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from natd.codebooks import books
 from natd.errors import ModelError
+
+MOST_BYTES = 4 << 30  # of weights: more than any tokenizer has
+MOST_WORDS = 64 << 20  # of a manifest or a legend
+DIGEST = re.compile(r"[0-9a-f]{64}")
+NOT_JSON = (ValueError, RecursionError)  # what json.loads raises for bytes that are no JSON, or too deep
 
 
 def models_folder() -> Path:
@@ -27,7 +36,7 @@ def codebook_id(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> s
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return f"sha256:{digest.hexdigest()}"
 
 
@@ -43,19 +52,29 @@ def file_sha256(path: Path) -> str:
 
 
 def save(
-    folder: Path, name: str, settings: Mapping[str, Any], tensors: Mapping[str, Tensor], legend: Any
+    folder: Path,
+    name: str,
+    settings: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    legend: Any,
+    fit: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write NAME.safetensors, NAME.glossary.json and NAME.json (the manifest, last); returns the manifest."""
+    """Write NAME.safetensors, NAME.glossary.json and NAME.json (the manifest, last); returns the manifest.
+
+    `fit` says how codebooks were fitted; their shapes are recorded with it, and `load` looks at every code.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weights, words = folder / f"{name}.safetensors", folder / f"{name}.glossary.json"
-    _replace(weights, safetensors.torch.save({k: tensors[k].contiguous() for k in sorted(tensors)}))
-    _replace(words, (json.dumps(legend, separators=(",", ":"), allow_nan=False) + "\n").encode())
-    manifest = {
+    replace(weights, safetensors.torch.save({k: tensors[k].contiguous() for k in sorted(tensors)}))
+    replace(words, (json.dumps(legend, separators=(",", ":"), allow_nan=False) + "\n").encode())
+    manifest: dict[str, Any] = {
         "codebook_id": codebook_id(settings, tensors),
         "settings": dict(settings),
         "files": {p.name: {"bytes": p.stat().st_size, "sha256": file_sha256(p)} for p in (weights, words)},
     }
-    _replace(folder / f"{name}.json", (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
+    if fit is not None:
+        manifest["fit"] = {**fit, "shapes": books.shapes(tensors)}
+    replace(folder / f"{name}.json", (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
     return manifest
 
 
@@ -63,57 +82,104 @@ def load(
     folder: Path, name: str, settings: Mapping[str, Any], cure: str = "nat train ears"
 ) -> tuple[dict[str, Tensor], Any, str]:
     """Tensors, legend and codebook_id as `save` wrote them; ModelError with the reason if a byte or setting differs."""
-    manifest = _manifest(folder / f"{name}.json")
+    manifest = read_manifest(folder, name)
     if manifest["settings"] != dict(settings):
-        raise ModelError(f"{folder / name}.json was written for other encoder settings: make it again with `{cure}`")
+        other = ", ".join(sorted(_different(manifest["settings"], dict(settings))))
+        raise ModelError(
+            f"{folder / name}.json was written for other encoder settings ({other}): make it again with `{cure}`"
+        )
+    return _opened(folder, name, manifest)
+
+
+def verify(folder: Path, name: str) -> str:
+    """The codebook_id of `name`, if it can be loaded for the settings it records; ModelError with the reason if not."""
+    return _opened(folder, name, read_manifest(folder, name))[2]
+
+
+def read_manifest(folder: Path, name: str) -> dict[str, Any]:
+    """The manifest of `name`: `codebook_id`, `settings`, `files`, maybe `fit`; ModelError if malformed."""
+    path = folder / f"{name}.json"
+    data = _regular(path, MOST_WORDS)
+    try:
+        manifest = json.loads(data)
+    except NOT_JSON as error:
+        raise ModelError(f"{path} is not a manifest of weights: {error!r}") from error
+    fault = _fault(manifest, {f"{name}.safetensors", f"{name}.glossary.json"})
+    if fault:
+        raise ModelError(f"{path} is not a manifest of weights: {fault}")
+    return dict(manifest)
+
+
+def _opened(folder: Path, name: str, manifest: Mapping[str, Any]) -> tuple[dict[str, Tensor], Any, str]:
+    what = f"{name!r} in {folder}"
     found_files = {file: _verified(folder / file, recorded) for file, recorded in manifest["files"].items()}
     try:
         # From the bytes that were verified; a mapped file could change under a running daemon.
         tensors = safetensors.torch.load(found_files[f"{name}.safetensors"])
         legend = json.loads(found_files[f"{name}.glossary.json"])
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ModelError(f"weights of {name!r} in {folder} cannot be read: {error}") from error
-    found = codebook_id(settings, tensors)
+    except (SafetensorError, KeyError, *NOT_JSON) as error:
+        raise ModelError(f"weights of {what} cannot be read: {error}") from error
+    if not isinstance(legend, dict):
+        raise ModelError(f"the legend of {what} is no JSON object")
+    found = codebook_id(manifest["settings"], tensors)
     if found != manifest["codebook_id"]:
-        raise ModelError(f"weights of {name!r} in {folder} are {found}, the manifest says {manifest['codebook_id']}")
+        raise ModelError(f"weights of {what} are {found}, the manifest says {manifest['codebook_id']}")
+    if "fit" in manifest:
+        books.check(what, tensors, manifest["fit"].get("shapes"))
     return tensors, legend, found
 
 
-def verify(folder: Path, name: str) -> str:
-    """The codebook_id of `name`, if every recorded file has its recorded bytes; ModelError with the reason if not."""
-    manifest = _manifest(folder / f"{name}.json")
-    for file, recorded in manifest["files"].items():
-        _verified(folder / file, recorded)
-    return str(manifest["codebook_id"])
+def _fault(manifest: Any, files: set[str]) -> str | None:
+    """What is wrong with a manifest; None where it is as `save` writes it."""
+    if not isinstance(manifest, dict):
+        return "it is no JSON object"
+    if not isinstance(manifest.get("codebook_id"), str):
+        return "codebook_id is no text"
+    if not all(isinstance(manifest.get(key, {}), dict) for key in ("settings", "fit")) or "settings" not in manifest:
+        return "settings or fit is no object"
+    recorded = manifest.get("files")
+    if not isinstance(recorded, dict) or set(recorded) != files:
+        return f"files are not {', '.join(sorted(files))}"
+    for name, row in recorded.items():
+        size, digest = (row.get("bytes"), row.get("sha256")) if isinstance(row, dict) else (None, None)
+        if type(size) is not int or not 0 <= size <= MOST_BYTES:
+            return f"bytes of {name} is {size!r}"
+        if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+            return f"sha256 of {name} is {digest!r}"
+    return None
 
 
-def _manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(path.read_text())
-        manifest["codebook_id"], manifest["settings"], manifest["files"].items()
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path} is not a manifest of weights: {error!r}") from error
-    return dict(manifest)
+def _different(a: Mapping[str, Any], b: Mapping[str, Any]) -> set[str]:
+    return {key for key in {*a, *b} if key not in a or key not in b or a[key] != b[key]}
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes) -> None:
     """Write a whole file or none."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.write_bytes(data)
     fresh.replace(path)
 
 
-def _verified(path: Path, recorded: Mapping[str, Any]) -> bytes:
-    """The bytes of a file, if they are the recorded ones."""
+def _regular(path: Path, most: int) -> bytes:
+    """The bytes of a regular file of at most `most` bytes; ModelError for anything else, a pipe included."""
     try:
-        size = path.stat().st_size
-        data = path.read_bytes() if size == recorded["bytes"] else b""
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise ModelError(f"{path} is not a file")
+        if about.st_size > most:
+            raise ModelError(f"{path} has {about.st_size} bytes, {most} are the most")
+        return path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
-    if size != recorded["bytes"]:
-        raise ModelError(f"{path} has {size} bytes, {recorded['bytes']} were recorded: it is truncated or another file")
+
+
+def _verified(path: Path, recorded: Mapping[str, Any]) -> bytes:
+    """The bytes of a file, if they are the recorded ones."""
+    data = _regular(path, MOST_BYTES)
+    if len(data) != recorded["bytes"]:
+        raise ModelError(
+            f"{path} has {len(data)} bytes, {recorded['bytes']} were recorded: it is truncated or another file"
+        )
     digest = hashlib.sha256(data).hexdigest()
     if digest != recorded["sha256"]:
         raise ModelError(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from natd.codebooks import fit
+from natd.codebooks import books, fit
 from natd.errors import ModelError
 
 
@@ -33,13 +33,13 @@ def test_repeated_vectors_leave_no_dead_and_no_twin_codes() -> None:
     x = torch.cat([torch.zeros(5000, 16), torch.ones(5000, 16), blobs(400)])
     found = fit.kmeans(x, x, 64, 0)
     assert (torch.bincount(fit.nearest(x, found.centres)[0], minlength=64) > 0).all()
-    assert len(fit.twins(found.centres)) == 0
+    assert len(books.twins(found.centres)) == 0
 
 
 def test_twins_names_the_later_of_two_equal_codes() -> None:
     centres = blobs(10)
     centres[7] = centres[2]
-    assert fit.twins(centres).tolist() == [7]
+    assert books.twins(centres).tolist() == [7]
 
 
 def test_each_residual_layer_leaves_less() -> None:
