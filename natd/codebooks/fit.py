@@ -1,8 +1,13 @@
-"""Codebooks from data: k-means and residual k-means, several seeded starts each, no dead and no duplicate code."""
+"""Codebooks from data: k-means and residual k-means, several seeded starts each, no dead and no duplicate code.
+
+Afterwards the centres may be refined by exponential moving averages over minibatches (van den Oord et al. 2017,
+appendix A.1); what serves unheard vectors no better is not kept.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +21,7 @@ Progress = Callable[[str], None]
 BLOCK = 16_384
 SAMPLE = 32_768
 TRIAL_ROUNDS = 10
+EMA_DECAY, EMA_BATCH, EMA_ROUNDS = 0.99, 1024, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,9 @@ class Fit:
     centres: Tensor
     distortion: float
     tried: tuple[float, ...]
+
+
+One = Callable[[int, Tensor, Tensor], Fit]  # layer, vectors, held-out vectors
 
 
 def kmeans(x: Tensor, held_out: Tensor, k: int, seed: int, starts: int = 3, rounds: int = 25) -> Fit:
@@ -50,14 +59,58 @@ def residual(
     x: Tensor, held_out: Tensor, layers: int, k: int, seed: int, progress: Progress, starts: int = 2
 ) -> list[Fit]:
     """`layers` codebooks of `k`, each fitted on what the ones before left of `x` [N, D]."""
+
+    def one(layer: int, x: Tensor, held_out: Tensor) -> Fit:
+        fit = kmeans(x, held_out, k, seed + 1000 * layer, starts)
+        progress(f"layer {layer}: held-out distortion {fit.distortion:.3f}, starts {[round(t, 3) for t in fit.tried]}")
+        return fit
+
+    return in_turn(x, held_out, layers, one)
+
+
+def in_turn(x: Tensor, held_out: Tensor, layers: int, one: One) -> list[Fit]:
+    """What `one` fits to `x` [N, D], then to what is left of it, and so on."""
     fits = []
     for layer in range(layers):
-        fit = kmeans(x, held_out, k, seed + 1000 * layer, starts)
+        fit = one(layer, x, held_out)
         x = x - fit.centres[nearest(x, fit.centres)[0]]
         held_out = held_out - fit.centres[nearest(held_out, fit.centres)[0]]
-        progress(f"layer {layer}: held-out distortion {fit.distortion:.3f}, starts {[round(t, 3) for t in fit.tried]}")
         fits.append(fit)
     return fits
+
+
+def refine(x: Tensor, held_out: Tensor, found: Fit, seed: int, rounds: int = EMA_ROUNDS) -> Fit:
+    """`found` after moving averages over seeded minibatches of `x` [N, D]; as it was unless held-out distortion falls.
+
+    Neither is it kept where a code has become dead or the twin of another.
+    """
+    k, rng = len(found.centres), np.random.default_rng((seed, 1))
+    count = torch.bincount(nearest(x, found.centres)[0], minlength=k).double() * min(1.0, EMA_BATCH / len(x))
+    count = count.clamp(min=1e-3)
+    total, centres = count[:, None] * found.centres.double(), found.centres
+    for _ in range(rounds):
+        for batch in torch.from_numpy(rng.permutation(len(x))).split(EMA_BATCH):
+            seen = x[batch]
+            labels = nearest(seen, centres)[0]
+            count = EMA_DECAY * count + (1.0 - EMA_DECAY) * torch.bincount(labels, minlength=k)
+            sums = torch.zeros(centres.shape, dtype=torch.float64).index_add_(0, labels, seen.double())
+            total = EMA_DECAY * total + (1.0 - EMA_DECAY) * sums
+            centres = (total / count[:, None]).float()
+    distortion = _distortion(held_out, centres)
+    dead = torch.bincount(nearest(x, centres)[0], minlength=k) == 0
+    worse = distortion >= found.distortion or bool(dead.any()) or len(twins(centres)) > 0
+    return found if worse else Fit(centres, distortion, found.tried)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """What is done frame by frame, or must come out the same on any machine of its kind, is done on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def nearest(x: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from natd.codebooks.fit import one_thread
 from natd.codec import Tokenizer, open_tokenizer
 from natd.evaluation import (
     acoustic,
@@ -28,7 +29,6 @@ from natd.evaluation import (
 from natd.evaluation.bootstrap import Floats, Row, estimate, missing, ratio, row
 from natd.evaluation.coding import Coded, Samples, encode, groups_of, rate_of, sizes_of
 from natd.evaluation.material import FIT_EXCERPT_S, HELD_EXCERPT_S, Material, choose, classes_of, load
-from natd.training.hearing import one_thread
 from natd.training.recordings import samples_of
 
 Progress = Callable[[str], None]

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from natd.codebooks import store
+from natd.codebooks.fit import one_thread
 from natd.codec import ears
 from natd.codec.devices import present
 from natd.evaluation import evaluate
@@ -35,7 +36,6 @@ from natd.training import (
     speech,
 )
 from natd.training import shards as shards_of
-from natd.training.hearing import one_thread
 from natd.training.recordings import Clip, clips_of, samples_of
 from natd.training.shards import Shard
 from natd.training.stages import Plan, Run, Tensors, keep

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from natd.codebooks.fit import one_thread
 from natd.codec.descriptors import FrontEnd
 from natd.codec.mel import FRAME
 from natd.training.recordings import Clip, samples_of
@@ -38,17 +38,6 @@ def hear(clips: list[Clip], progress: Callable[[str], None], seconds: float | No
     """
     with one_thread():
         return _hear(clips, progress, seconds)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """What is done frame by frame is done on one thread: the steps are too small to share."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _hear(clips: list[Clip], progress: Callable[[str], None], seconds: float | None) -> Frames:

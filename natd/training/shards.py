@@ -17,10 +17,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from natd.codebooks.fit import one_thread
 from natd.codec.descriptors import FrontEnd
 from natd.codec.mel import FRAME
 from natd.training.corpus import USUAL, Amounts, Job, Take, jobs, takes
-from natd.training.hearing import one_thread
 
 Progress = Callable[[str], None]
 BATCH = 24
