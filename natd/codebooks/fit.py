@@ -89,7 +89,7 @@ def refine(x: Tensor, held_out: Tensor, found: Fit, seed: int, rounds: int = EMA
     count = count.clamp(min=1e-3)
     total, centres = count[:, None] * found.centres.double(), found.centres
     for _ in range(rounds):
-        for batch in torch.from_numpy(rng.permutation(len(x))).split(EMA_BATCH):
+        for batch in torch.split(torch.from_numpy(rng.permutation(len(x))), EMA_BATCH):
             seen = x[batch]
             labels = nearest(seen, centres)[0]
             count = EMA_DECAY * count + (1.0 - EMA_DECAY) * torch.bincount(labels, minlength=k)

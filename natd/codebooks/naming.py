@@ -25,6 +25,8 @@ MAX_NAMES = 65_536  # that a reader expands of one layer
 PLACE = "{}"
 PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
+A4_LOG2_HZ, A4_MIDI = 8.781360, 69  # log2 of 440 Hz
+
 
 @dataclass(frozen=True, slots=True)
 class Notes:
@@ -62,6 +64,11 @@ Run = Name | Product
 def note(midi: int) -> str:
     """69 -> A4."""
     return f"{PITCH_CLASSES[midi % 12]}{midi // 12 - 1}"
+
+
+def note_near(log2_hz: float) -> str:
+    """The note nearest to a frequency: log2 of 446 -> A4."""
+    return note(round(A4_MIDI + 12 * (log2_hz - A4_LOG2_HZ)))
 
 
 def expand(runs: Sequence[Run], size: int) -> dict[int, str]:

@@ -156,8 +156,11 @@ def _different(a: Mapping[str, Any], b: Mapping[str, Any]) -> set[str]:
 def replace(path: Path, data: bytes) -> None:
     """Write a whole file or none."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_bytes(data)
-    fresh.replace(path)
+    try:
+        fresh.write_bytes(data)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _regular(path: Path, most: int) -> bytes:

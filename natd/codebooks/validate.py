@@ -112,7 +112,7 @@ def silhouette(x: Tensor, labels: Tensor, k: int, seed: int) -> float:
     others, of = x[order], labels[order]
     count = torch.bincount(of, minlength=k).double()
     values = []
-    for block in torch.arange(min(POINTS, len(order))).split(128):
+    for block in torch.split(torch.arange(min(POINTS, len(order))), 128):
         far = torch.cdist(others[block].double(), others.double())
         sums = torch.zeros(len(block), k, dtype=torch.float64).index_add_(1, of, far)
         own = of[block][:, None]

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from natd.codebooks.legend import entry, require
-from natd.codebooks.naming import note
+from natd.codebooks.naming import note_near
 from natd.codec import Tokenizer, open_tokenizer
 from natd.errors import ConfigError
 
 LABEL_COLUMNS = 14
-A4_LOG2_HZ, A4_MIDI = 8.781360, 69  # log2 of 440 Hz
 CHROMA = "chroma_"  # descriptors of this name are told in one line
 CHROMA_LEAST = 0.05  # share of a pitch class that is told
 
@@ -78,7 +77,7 @@ def readable(name: str, mean: float, unit: str) -> str:
         hz = 2.0**mean
         said = f"{hz / 1000:.2f} kHz" if hz >= 1000 else f"{hz:.0f} Hz"
         if name == "f0":
-            said += f", near {note(round(A4_MIDI + 12 * (mean - A4_LOG2_HZ)))}"
+            said += f", near {note_near(mean)}"
         return said + _aside(unit.removeprefix("log2 Hz"))
     if unit.startswith("log2 beats per minute"):
         return f"{2.0**mean:.0f} bpm{_aside(unit.removeprefix('log2 beats per minute'))}"
