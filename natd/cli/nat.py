@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (_add_tokenize, _add_decode, _add_devices, _add_doctor, _add_tail, _add_listen, _add_feed, _add_check):
         add(verbs)
     for name, about, adds in (
-        ("bench", "measure", (_add_bench_latency,)),
+        ("bench", "measure", (_add_bench_latency, _add_bench_encode)),
         ("eval", "score tokenizers", (_add_eval_tokenizer,)),
         ("train", "fit tokenizers", (_add_train_ears,)),
         ("codebook", "look into codebooks", (_add_codebook_show,)),
@@ -299,6 +299,26 @@ def bench_latency(args: argparse.Namespace) -> int:
     from natd.offline.bench import Plan, bench
 
     plan = Plan(args.seconds, args.source, args.device, args.connect, args.stream or "live", args.tokenizer)
+    return bench(plan, as_json=args.json)
+
+
+def _add_bench_encode(verbs: Verbs) -> None:  # type: ignore[type-arg]
+    about = "measure what a step of each tokenizer costs, beside its limit and other programs of the same model"
+    p = _verb(verbs, "encode", bench_encode, about, "nat bench encode ears mimi --streams 1 6 --random --peers")
+    p.add_argument("names", nargs="*", metavar="NAME", default=["ears"], help="tokenizers (default: ears)")
+    p.add_argument("--threads", nargs="+", type=_count, default=[1], metavar="N", help="threads (default: 1)")
+    p.add_argument("--streams", nargs="+", type=_count, default=[1], metavar="N", help="streams a step (default: 1)")
+    p.add_argument("--steps", type=_count, default=60, metavar="N", help="steps of each (default: 60)")
+    p.add_argument("--random", action="store_true", help="random weights where the real ones are not installed")
+    p.add_argument("--peers", action="store_true", help="transformers and others in turn; needs natd[bench]")
+    p.add_argument("--json", action="store_true", help="the figures as one JSON list")
+
+
+def bench_encode(args: argparse.Namespace) -> int:
+    """One table: tokenizer, threads, streams, p50, p99, speed, memory, limit; 65 where weights are missing."""
+    from natd.offline.bench_encode import Plan, bench
+
+    plan = Plan(args.names, args.threads, args.streams, args.steps, args.random, args.peers)
     return bench(plan, as_json=args.json)
 
 

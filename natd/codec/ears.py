@@ -44,7 +44,7 @@ MEL_FLOOR_DB = -80.0
 SETTINGS: dict[str, Any] = {
     "name": NAME,
     "version": VERSION,
-    "front_end": 3,
+    "front_end": 4,
     "sr": mel.SR,
     "frame_samples": mel.FRAME,
     "silence_dbfs": descriptors.SILENCE_DBFS,

@@ -76,6 +76,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
 }
 LAST = ("S1.note.2", "S1.chord.1", "S1.other.1")
 Product = Callable[[Tensor, Tensor], Tensor]
+Affine = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(slots=True)
@@ -102,6 +103,10 @@ class HarmonyNet:
         self.notes = torch.arange(NOTES, dtype=torch.float32, device=device)
         self.doubted = torch.zeros(NOTES, device=device)
         self.doubted[HEARD_NOTES] = DOUBT
+        self.cells = _cells(self.weights["S1.cells"])
+        self.class_of, self.members, self.group_of = (x.to(device) for x in _places())
+        self.never = torch.zeros(SIZE, device=device)
+        self.never[:FIRST_NOTE] = NEVER
         self.mean = torch.zeros(WIDTH, rows.ALIGN, device=device)
         self.mean[:LOG_BINS] = 1.0 / LOG_BINS
 
@@ -140,9 +145,9 @@ class HarmonyNet:
         place = f0 * 12.0 + (69.0 - LOWEST_MIDI - 12.0 * math.log2(440.0))
         return (self.notes - place[:, None]).abs()
 
-    def logits(self, context: Tensor, product: Product = rows.product) -> Tensor:
+    def logits(self, context: Tensor, product: Product = rows.product, affine: Affine = rows.affine) -> Tensor:
         """What `listen` gave [B, 90, 16] -> logits of the classes [B, 186]."""
-        note, said, other, to_chord = self._notes(context, product)
+        note, said, other, to_chord = self._notes(context, product, affine)
         w, batch = self.weights, context.shape[0]
         said = said.view(batch, 8, 12, FOLDED)
         low = said[:, 0] + said[:, 1] + said[:, 2]
@@ -150,23 +155,23 @@ class HarmonyNet:
         folded = torch.cat([low, said[:, 3] + said[:, 4], high], dim=1)  # [B, 36, 16]: by register, then pitch class
         turned = folded.index_select(1, self.turn).view(batch, 12, -1)
         chord = (product(turned, w["S1.chord.0"]) + to_chord).relu()
-        chord = (product(chord, w["S1.chord.1"]) + w["S1.chord.1.bias"])[:, :, : len(QUALITIES)]
+        chord = affine(chord, w["S1.chord.1"], w["S1.chord.1.bias"])[:, :, : len(QUALITIES)]
         return torch.cat([other, note, chord.flatten(1)], dim=1)
 
-    def _notes(self, context: Tensor, product: Product) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _notes(self, context: Tensor, product: Product, affine: Affine) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits of the notes [B, 88], what each says to a chord [B, 96, 16], other logits [B, 2], [B, 1, 64]."""
         w, batch = self.weights, context.shape[0]
         seen = context.index_select(1, self.looks).view(batch, ROWS, -1)
-        hidden = (product(seen, w["S1.note.0"]) + w["S1.note.0.bias"]).relu()
+        hidden = affine(seen, w["S1.note.0"], w["S1.note.0.bias"]).relu()
         whole = torch.cat([hidden[:, BELOW:].amax(1), context[:, ALL]], dim=1)[:, None]
-        whole = (product(whole, w["S1.whole.0"]) + w["S1.whole.0.bias"]).relu()
-        told = product(whole, w["S1.whole.1"]) + w["S1.whole.1.bias"]
+        whole = affine(whole, w["S1.whole.0"], w["S1.whole.0.bias"]).relu()
+        told = affine(whole, w["S1.whole.1"], w["S1.whole.1.bias"])
         to_note, to_chord, to_other = torch.split(told, [HIDDEN, CHORD_HIDDEN, WHOLE], dim=2)
         near = hidden.view(batch, -1, SLICE).index_select(1, self.near).view(batch, ROWS, -1)
         hidden = (product(near, w["S1.note.1"]) + to_note).relu()
-        out = product(hidden, w["S1.note.2"]) + w["S1.note.2.bias"]
+        out = affine(hidden, w["S1.note.2"], w["S1.note.2.bias"])
         other = (product(hidden[:, BELOW:].amax(1, keepdim=True), w["S1.other.0"]) + to_other).relu()
-        other = product(other, w["S1.other.1"]) + w["S1.other.1.bias"]
+        other = affine(other, w["S1.other.1"], w["S1.other.1.bias"])
         return out[:, BELOW:, FOLDED], out[:, :, :FOLDED].relu(), other[:, 0, :2], to_chord
 
     def decide(
@@ -177,21 +182,22 @@ class HarmonyNet:
         share = state.heard.reciprocal().clamp(min=FOLLOW).masked_fill(silent, 0.0)
         state.chroma.add_((chroma - state.chroma) * share[:, None])
         wide = torch.nn.functional.pad(torch.stack([chroma, state.chroma], dim=1), (0, rows.ALIGN - chroma.shape[1]))
-        fit = rows.product(wide, self.weights["S1.cells"])[:, :, : SIZE - FIRST_CHORD]
-        parts = (fit[:, 0, :CHORDS], *torch.split(fit[:, 1, CHORDS:], [MIXES, NOISES], dim=1))
-        behind = [part - part.amax(1, keepdim=True) for part in parts]
+        fit = rows.product(wide.view(-1, 1, 2 * rows.ALIGN), self.cells)[:, 0]
         off = self._distance(f0)
         off = torch.minimum(off, (off - 12.0).abs()) >= 1.0
-        named = logits[:, NOTE:CHORD] - self.doubted * (off & (salience >= PITCHED)[:, None])
-        chord = logits[:, CHORD:] + behind[0]
-        mix, noise = logits[:, MIX : MIX + 1] + behind[1], logits[:, NO_PITCH : NO_PITCH + 1] + behind[2]
-        never = logits.new_full((logits.shape[0], FIRST_NOTE), NEVER)
-        groups = torch.split(state.scores, list(GROUPS), dim=1)
-        before = torch.cat([torch.maximum(g, g.amax(1, keepdim=True) - CHANGE) for g in groups], dim=1)
-        scores = torch.cat([never, named, chord, mix, noise], dim=1) + before.clamp(min=-FAR_CHANGE)
+        logits[:, NOTE:CHORD] -= self.doubted * (off & (salience >= PITCHED)[:, None])
+        # Of each group the best fit adds nothing, so that no group gains by its size; notes have no fit.
+        scores = logits.index_select(1, self.class_of) + (fit - self._best_of_group(fit)) + self.never
+        before = torch.maximum(state.scores, self._best_of_group(state.scores) - CHANGE)
+        scores += before.clamp_(min=-FAR_CHANGE)
         best, code = scores.max(1, keepdim=True)
         state.scores.copy_((scores - best).masked_fill_(silent[:, None], 0.0))
         return code[:, 0].masked_fill(state.heard <= EARLY_FRAMES, EARLY).masked_fill_(silent, SILENCE)
+
+    def _best_of_group(self, values: Tensor) -> Tensor:
+        """For each code the highest value among its group: [B, 256] -> [B, 256]."""
+        by_group = values.index_select(1, self.members).view(-1, len(GROUPS), max(GROUPS))
+        return by_group.amax(2).index_select(1, self.group_of)
 
     def names(self) -> dict[int, str]:
         """Code -> phrase."""
@@ -220,6 +226,25 @@ def _strongest(cell: Tensor) -> str:
     """The pitch classes of a cell that have at least half of the strongest's share, three at most, strongest first."""
     order = cell.argsort(descending=True, stable=True)[:3].tolist()
     return " ".join(PITCH_CLASSES[i] for i in order if cell[i] >= 0.5 * cell[order[0]])
+
+
+def _cells(cells: Tensor) -> Tensor:
+    """Chroma now and slow chroma [32] -> fit of each code: chords by what is now, mixes and noises by the slow one."""
+    out = cells.new_zeros(2 * rows.ALIGN, SIZE)
+    out[: rows.ALIGN, FIRST_CHORD:FIRST_MIX] = cells[:, :CHORDS]
+    out[rows.ALIGN :, FIRST_MIX:] = cells[:, CHORDS : SIZE - FIRST_CHORD]
+    return out
+
+
+def _places() -> tuple[Tensor, Tensor, Tensor]:
+    """Class of each code [256], the codes of each group, the first one repeated [4 * 96], group of each code [256]."""
+    kinds = [NO_PITCH] * FIRST_NOTE + list(range(NOTE, CLASSES)) + [MIX] * MIXES + [NO_PITCH] * NOISES
+    first = [sum(GROUPS[:i]) for i in range(len(GROUPS))]
+    members = [
+        at + (i if i < size else 0) for at, size in zip(first, GROUPS, strict=True) for i in range(max(GROUPS))
+    ]
+    groups = [i for i, size in enumerate(GROUPS) for _ in range(size)]
+    return torch.tensor(kinds), torch.tensor(members), torch.tensor(groups)
 
 
 def _looks() -> Tensor:

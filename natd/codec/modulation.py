@@ -71,6 +71,7 @@ def _waves() -> Tensor:
     out = torch.zeros(LEVEL_HOPS, rows.padded(2 * MULTIPLES + 1), dtype=torch.float64)
     out[:, :MULTIPLES] = torch.cos(angle) * window[:, None]
     out[:, MULTIPLES : 2 * MULTIPLES] = torch.sin(angle) * window[:, None]
+    out[:, : 2 * MULTIPLES] -= out[:, : 2 * MULTIPLES].mean(0)  # a steady level moves at no rate
     out[:, 2 * MULTIPLES] = 1.0 / LEVEL_HOPS
     return out.float()
 

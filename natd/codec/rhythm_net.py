@@ -128,9 +128,8 @@ class RhythmNet:
         """Features [B, 832] -> logits of the states, the periods and the tempi, each padded to 32: [B, 96]."""
         x = features[:, None]
         for weight, bias in self.layers[:-1]:
-            x = (rows.product(x, weight) + bias).clamp_(min=0.0)
-        weight, bias = self.layers[-1]
-        return (rows.product(x, weight) + bias)[:, 0]
+            x = rows.affine(x, weight, bias).relu_()
+        return rows.affine(x, *self.layers[-1])[:, 0]
 
     def _say(self, onset: Tensor, state: RhythmNetState) -> None:
         """What was said stays unless another leads by more than the margin."""

@@ -33,7 +33,7 @@ HEARD_FRAMES = 8  # 0.64 s that must have been heard before anything is named
 SMOOTH = 0.3  # how much of the new frame goes into the shares
 MOST = 6.0  # deviations from the mean at which a feature is cut off
 STAY = 0.06  # by how much the score of another call must be higher
-STAY_TIER = 0.12  # by how much the share must pass the edge of a tier
+STAY_TIER = 0.16  # by how much the share must pass the edge of a tier
 STAY_TEXTURE = 1.0  # by what part of the mean squared distance another texture must be nearer
 
 

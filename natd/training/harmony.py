@@ -33,7 +33,7 @@ from natd.training.recordings import clips_of
 Progress = Callable[[str], None]
 PIECES = 400
 NOISE_CLIPS = 60
-STEPS = 3500
+STEPS = 5000
 BATCH = 128
 RATE = 2e-3
 EQ_DB = 4.0
@@ -101,7 +101,7 @@ def train(frames: Frames, seed: int, steps: int, progress: Progress, device: str
         batch = usable[torch.from_numpy(rng.integers(len(usable), size=BATCH))]
         context = _filtered(frames.context[batch].float(), rng).to(device)
         with torch.autocast(torch.device(device).type, torch.bfloat16):  # a third quicker, and as good here
-            logits = net.logits(context, torch.matmul)
+            logits = net.logits(context, torch.matmul, _affine)
         each = torch.nn.functional.cross_entropy(logits.float(), frames.label[batch].to(device), reduction="none")
         weight = frames.weight[batch].to(device)
         loss = (each * weight).sum() / weight.sum()
@@ -118,6 +118,10 @@ def train(frames: Frames, seed: int, steps: int, progress: Progress, device: str
     found = {name: w.detach().cpu() for name, w in weights.items()}
     found["S1.other.1.bias"][MIX] += MIX_BIAS
     return found
+
+
+def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return torch.matmul(x, weight) + bias
 
 
 def _filtered(context: Tensor, rng: np.random.Generator) -> Tensor:
@@ -138,7 +142,7 @@ def name(net: HarmonyNet, frames: Frames) -> tuple[Tensor, Tensor]:
     counts = torch.bincount(frames.clip)
     begins = torch.cumsum(counts, 0) - counts
     codes, slow = torch.zeros(len(frames), dtype=torch.int64), torch.zeros_like(frames.chroma)
-    logits = torch.cat([net.logits(part.float(), torch.matmul) for part in torch.split(frames.context, BATCH)])
+    logits = torch.cat([net.logits(part.float(), torch.matmul, _affine) for part in torch.split(frames.context, BATCH)])
     for group in torch.split(counts.argsort(stable=True), TOGETHER):
         state = net.initial_state(len(group))
         for t in range(int(counts[group].max())):

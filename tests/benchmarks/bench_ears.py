@@ -3,7 +3,6 @@
 By part and in all, plain and recorded, for 1, 8 and 32 streams; then what a frame of one stream cannot cost less than.
 """
 
-import math
 import os
 import statistics
 import sys
@@ -12,44 +11,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from natd.codec import ears, scene
 from natd.codec.descriptors import DESCRIPTORS
 from natd.codec.ears import Ears
+from natd.offline.floor import counted
 from tests.codec.sounds import streams
 
 Call = Callable[[], Any]
 WARM_UP = 10
-PRODUCTS = {"mm": (0, 1), "addmm": (1, 2)}
-TRANSFORMS = ("_fft_r2c", "_fft_c2r")
-
-
-class Counted(TorchDispatchMode):
-    """Counts operations, floating-point operations of products and transforms, and bytes that products read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operations, self.flops, self.read = 0, 0.0, 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        self.operations += 1
-        name = func.overloadpacket.__name__
-        if name in PRODUCTS:
-            x, weight = (args[i] for i in PRODUCTS[name])
-            self.flops += 2.0 * x.numel() * weight.shape[1]
-            self.read += 4 * (x.numel() + weight.numel())
-        elif name in TRANSFORMS:
-            real = out if name == "_fft_c2r" else args[0]
-            self.flops += 2.5 * real.numel() * math.log2(real.shape[-1])
-        return out
-
-
-def counted(call: Call) -> Counted:
-    with Counted() as count:
-        call()
-    return count
 
 
 def cpu_ms(call: Call, times: int) -> tuple[float, float]:

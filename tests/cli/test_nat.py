@@ -32,7 +32,7 @@ VERBS = sorted(verbs(build_parser()))
 
 def test_the_verbs_that_others_rely_on():
     assert VERBS == [
-        ("bench", "latency"), ("check",), ("codebook", "show"), ("decode",), ("devices",), ("doctor",),
+        ("bench", "encode"), ("bench", "latency"), ("check",), ("codebook", "show"), ("decode",), ("devices",), ("doctor",),
         ("eval", "tokenizer"), ("feed",), ("listen",), ("models", "convert"), ("models", "list"),
         ("models", "verify"), ("tail",), ("tokenize",), ("train", "ears"),
     ]  # fmt: skip

@@ -1,0 +1,63 @@
+"""Other programs that run the same models, a step at a time, to be measured beside natd in the same process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from natd.offline import stand_ins
+
+MIMI_STEPS = 130  # after which its window of attention is full
+CODEC_S = 0.34  # a chunk of a codec without streaming, encoded by itself: its cheapest size, and other codes
+
+
+@dataclass(slots=True)
+class Peer:
+    """A program: `step` encodes `step_ms` of a sound of its own, whatever it is given."""
+
+    step: Callable[[Tensor], Any]
+    step_ms: float
+    warm_up_steps: int = 3
+
+    def warm_up(self) -> None:
+        """Steps until it costs what it costs for ever."""
+        for _ in range(self.warm_up_steps):
+            self.step(torch.zeros(0))
+
+
+def of(name: str) -> dict[str, Peer]:
+    """Label -> peer of the tokenizer `name`; empty where there is none."""
+    base = name.partition(":")[0]
+    if base == "mimi":
+        return {"  transformers, streaming": _mimi(name)}
+    if base in ("encodec", "dac", "snac"):
+        owner = "its package" if base == "snac" else "transformers"
+        return {f"  {owner}, chunks alone": _chunks(name)}
+    return {}
+
+
+def _mimi(name: str) -> Peer:
+    model = stand_ins.build(name).module
+    frame = round(model.config.sampling_rate / model.config.frame_rate)
+    sound = 0.1 * torch.randn(1, 1, frame)
+    state: dict[str, Any] = {"encoder_cache": None, "padding_cache": None}
+
+    def step(_: Tensor) -> Any:
+        out = model.encode(sound, num_quantizers=8, use_streaming=True, **state)
+        state["encoder_cache"], state["padding_cache"] = out.encoder_cache, out.padding_cache
+        return out.audio_codes
+
+    return Peer(step, 1e3 * frame / model.config.sampling_rate, MIMI_STEPS)
+
+
+def _chunks(name: str) -> Peer:
+    made = stand_ins.build(name)
+    rate = int(made.config["sampling_rate"])
+    sound = 0.1 * torch.randn(1, 1, int(CODEC_S * rate))
+    base = name.partition(":")[0]
+    more = {"bandwidth": 6.0} if base == "encodec" else {}
+    return Peer(lambda _: made.module.encode(sound, **more), 1e3 * CODEC_S)
