@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from natd import __version__
+from natd.cli import nat_models
+from natd.cli.verbs import Adds, Verb, Verbs, count, positive, verb
 from natd.errors import NatdError
 
 PUBLISH = "tcp://127.0.0.1:5556"
@@ -17,16 +18,13 @@ INGEST = "tcp://127.0.0.1:5555"
 STATUS = """exit status: 0 done, 1 a check found a fault, 2 usage, 65 weights, 66 audio source, 70 failure inside,
 71 address in use, 73 output, 76 not the wire format, 78 configuration, 130 interrupted."""
 
-Verbs = argparse._SubParsersAction  # the type of what add_subparsers returns has no public name
-Verb = Callable[[argparse.Namespace], int]
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; the exit status is that of the first error."""
     args = build_parser().parse_args(argv)
-    verb: Verb = args.run
+    run: Verb = args.run
     try:
-        status = verb(args)
+        status = run(args)
         sys.stdout.flush()
         return status
     except NatdError as error:
@@ -50,14 +48,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--version", action="version", version=f"nat {__version__}")
     verbs = p.add_subparsers(metavar="VERB", required=True)
-    for add in (_add_tokenize, _add_decode, _add_devices, _add_doctor, _add_tail, _add_listen, _add_feed, _add_check):
+    tools: Adds = (
+        _add_tokenize, _add_decode, _add_devices, _add_doctor, _add_tail, _add_listen, _add_feed, _add_check,
+    )  # fmt: skip
+    for add in tools:
         add(verbs)
     for name, about, adds in (
         ("bench", "measure", (_add_bench_latency, _add_bench_encode)),
         ("eval", "score tokenizers", (_add_eval_tokenizer,)),
         ("train", "fit tokenizers", (_add_train_ears,)),
-        ("codebook", "look into codebooks", (_add_codebook_show,)),
-        ("models", "weights that do not come with natd", (_add_models,)),
+        ("codebook", "fit codebooks and look into them", nat_models.CODEBOOK),
+        ("models", "weights that do not come with natd", nat_models.MODELS),
     ):
         group = verbs.add_parser(name, help=about, description=f"{about.capitalize()}.")
         inner = group.add_subparsers(metavar="WHAT", required=True)
@@ -66,30 +67,18 @@ def build_parser() -> argparse.ArgumentParser:
     return p
 
 
-def _verb(verbs: Verbs, name: str, run: Verb, about: str, example: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
-    p: argparse.ArgumentParser = verbs.add_parser(
-        name,
-        help=about,
-        description=f"{about[0].upper()}{about[1:]}.",
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    p.set_defaults(run=run)
-    return p
-
-
 # ---- recordings
 
 
-def _add_tokenize(verbs: Verbs) -> None:  # type: ignore[type-arg]
+def _add_tokenize(verbs: Verbs) -> None:
     about = "recordings to tokens, at full speed; the same codes as live"
-    p = _verb(verbs, "tokenize", tokenize, about, "nat tokenize concert.flac -o concert.ndjson")
+    p = verb(verbs, "tokenize", tokenize, about, "nat tokenize concert.flac -o concert.ndjson")
     p.add_argument("files", nargs="+", metavar="FILE", help="audio that libsndfile reads; - for WAV on standard input")
     p.add_argument("-o", "--output", type=Path, metavar="OUT", help="write the lines there, not to standard output")
     p.add_argument("--tokenizer", default="ears", metavar="NAME", help="tokenizer (default: ears)")
     p.add_argument(
         "--chunk-ms",
-        type=_positive,
+        type=positive,
         default=1000.0,
         metavar="MS",
         help="size of the pieces the audio arrives in (default: 1000); the codes are the same for any",
@@ -103,9 +92,9 @@ def tokenize(args: argparse.Namespace) -> int:
     return tokenize_files(args.files, args.output, args.tokenizer, args.chunk_ms)
 
 
-def _add_decode(verbs: Verbs) -> None:  # type: ignore[type-arg]
+def _add_decode(verbs: Verbs) -> None:
     about = "a recording of the stream back to sound: what its acoustic codes hold"
-    p = _verb(verbs, "decode", decode, about, "nat decode concert.ndjson -o concert.wav")
+    p = verb(verbs, "decode", decode, about, "nat decode concert.ndjson -o concert.wav")
     p.add_argument("file", metavar="FILE", help="NDJSON; - for standard input")
     p.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="WAV file to write")
     p.add_argument("--layers", type=int, metavar="N", help="only the first N acoustic layers (default: all)")
@@ -119,9 +108,9 @@ def decode(args: argparse.Namespace) -> int:
     return decode_recording(args.file, args.output, args.layers, args.stream)
 
 
-def _add_check(verbs: Verbs) -> None:  # type: ignore[type-arg]
+def _add_check(verbs: Verbs) -> None:
     about = "check a recording of the stream: every line valid, frames and gaps without hole or overlap"
-    p = _verb(verbs, "check", check, about, "nat check concert.ndjson")
+    p = verb(verbs, "check", check, about, "nat check concert.ndjson")
     p.add_argument("file", metavar="FILE", help="NDJSON; - for standard input")
 
 
@@ -135,8 +124,8 @@ def check(args: argparse.Namespace) -> int:
 # ---- this machine
 
 
-def _add_devices(verbs: Verbs) -> None:  # type: ignore[type-arg]
-    _verb(verbs, "devices", devices, "list the sound cards, with what to type for each", "nat devices")
+def _add_devices(verbs: Verbs) -> None:
+    verb(verbs, "devices", devices, "list the sound cards, with what to type for each", "nat devices")
 
 
 def devices(args: argparse.Namespace) -> int:
@@ -146,8 +135,8 @@ def devices(args: argparse.Namespace) -> int:
     return print_devices()
 
 
-def _add_doctor(verbs: Verbs) -> None:  # type: ignore[type-arg]
-    _verb(verbs, "doctor", doctor, "check this machine and the installation, with cures", "nat doctor")
+def _add_doctor(verbs: Verbs) -> None:
+    verb(verbs, "doctor", doctor, "check this machine and the installation, with cures", "nat doctor")
 
 
 def doctor(args: argparse.Namespace) -> int:
@@ -160,9 +149,9 @@ def doctor(args: argparse.Namespace) -> int:
 # ---- a running daemon
 
 
-def _add_tail(verbs: Verbs) -> None:  # type: ignore[type-arg]
+def _add_tail(verbs: Verbs) -> None:
     about = "watch a running stream: what is heard in words, level, latency, losses"
-    p = _verb(verbs, "tail", tail, about, "nat tail stage --endpoint tcp://127.0.0.1:5556")
+    p = verb(verbs, "tail", tail, about, "nat tail stage --endpoint tcp://127.0.0.1:5556")
     p.add_argument("stream", nargs="?", metavar="STREAM", help="name of the stream (default: the only one)")
     p.add_argument("--raw", action="store_true", help="print the lines as they come")
     _add_live(p)
@@ -177,13 +166,13 @@ def tail(args: argparse.Namespace) -> int:
     return follow(address, args.stream, raw=args.raw, seconds=args.seconds)
 
 
-def _add_listen(verbs: Verbs) -> None:  # type: ignore[type-arg]
+def _add_listen(verbs: Verbs) -> None:
     about = "what is heard as plain text for a language model: a line a second, or only what changes"
-    p = _verb(verbs, "listen", listen, about, "nat listen concert.flac --brief")
+    p = verb(verbs, "listen", listen, about, "nat listen concert.flac --brief")
     what = "audio, or a recorded stream (NDJSON); - for a recorded one on standard input (default: a running one)"
     p.add_argument("files", nargs="*", metavar="FILE", help=what)
     p.add_argument(
-        "--every", type=_positive, default=1.0, metavar="S", help="seconds that a line stands for (default: 1)"
+        "--every", type=positive, default=1.0, metavar="S", help="seconds that a line stands for (default: 1)"
     )
     p.add_argument("--changes", action="store_true", help="tell only what has changed")
     p.add_argument("--brief", action="store_true", help="the same in few words: about 12 tokens a second at most")
@@ -206,16 +195,16 @@ def listen(args: argparse.Namespace) -> int:
     return listen_live(address, args.stream, args.seconds, style)
 
 
-def _add_feed(verbs: Verbs) -> None:  # type: ignore[type-arg]
+def _add_feed(verbs: Verbs) -> None:
     about = "send a recording or the microphone to a running natd whose source is zeromq:"
-    p = _verb(verbs, "feed", feed, about, "nat feed concert.flac --stream stage")
+    p = verb(verbs, "feed", feed, about, "nat feed concert.flac --stream stage")
     p.add_argument("source", metavar="FILE|mic", help="audio that libsndfile reads, or mic")
     p.add_argument("--endpoint", default=INGEST, help=f"natd's ingest socket (default: {INGEST})")
     p.add_argument("--stream", default="live", metavar="NAME", help="name of the stream (default: live)")
     p.add_argument("--device", metavar="NAME", help="which microphone, as for natd (default: the system's)")
     p.add_argument("--rate", type=int, metavar="HZ", help="capture rate of mic (default: 48000)")
     p.add_argument("--channels", type=int, metavar="N", help="capture channels of mic (default: 1)")
-    p.add_argument("--message-ms", type=_positive, default=10.0, metavar="MS", help="audio a message (default: 10)")
+    p.add_argument("--message-ms", type=positive, default=10.0, metavar="MS", help="audio a message (default: 10)")
     p.add_argument("--fast", action="store_true", help="send a file as fast as natd takes it, not at its own speed")
     _add_keys(p)
 
@@ -235,7 +224,7 @@ def _add_live(p: argparse.ArgumentParser) -> None:
     p.add_argument("--endpoint", default=PUBLISH, help=f"where natd publishes (default: {PUBLISH})")
     p.add_argument("--control", default=CONTROL, metavar="ENDPOINT", help=f"its control socket (default: {CONTROL})")
     p.add_argument("--http", metavar="URL", help="read from its HTTP server instead, e.g. http://127.0.0.1:8088")
-    p.add_argument("--seconds", type=_positive, metavar="S", help="stop after S seconds")
+    p.add_argument("--seconds", type=positive, metavar="S", help="stop after S seconds")
     _add_keys(p)
 
 
@@ -244,47 +233,13 @@ def _add_keys(p: argparse.ArgumentParser) -> None:
     p.add_argument("--key", type=Path, metavar="FILE", help="your secret CURVE key, if it asks for keys")
 
 
-# ---- weights
+# ---- measure, fit
 
 
-def _add_models(verbs: Verbs) -> None:  # type: ignore[type-arg]
-    _verb(verbs, "list", models_list, "what is installed, and how to get what is not", "nat models list")
-    p = _verb(verbs, "verify", models_verify, "compare weights with their recorded hashes", "nat models verify")
-    p.add_argument("names", nargs="*", metavar="NAME", help="which tokenizers (default: all installed)")
-    about = "make a tokenizer's weights from its authors' files, in a process of its own"
-    p = _verb(verbs, "convert", models_convert, about, "nat models convert soundstream --from lyra/model_coeffs")
-    p.add_argument("name", metavar="NAME", help="tokenizer, e.g. soundstream")
-    p.add_argument("--from", dest="source", type=Path, required=True, metavar="FOLDER", help="folder of those files")
-
-
-def models_list(args: argparse.Namespace) -> int:
-    """One line a tokenizer."""
-    from natd.offline.models import print_models
-
-    return print_models()
-
-
-def models_verify(args: argparse.Namespace) -> int:
-    """One line a tokenizer; 65 if one is not what was recorded."""
-    from natd.offline.models import verify
-
-    return verify(args.names)
-
-
-def models_convert(args: argparse.Namespace) -> int:
-    """Weights and manifest in the models folder."""
-    from natd.offline.models import convert
-
-    return convert(args.name, args.source)
-
-
-# ---- measure, fit, look
-
-
-def _add_bench_latency(verbs: Verbs) -> None:  # type: ignore[type-arg]
+def _add_bench_latency(verbs: Verbs) -> None:
     about = "measure every stage from the microphone to a subscriber, with a daemon and a subscriber of its own"
-    p = _verb(verbs, "latency", bench_latency, about, "nat bench latency --device hw:1 --seconds 60")
-    p.add_argument("--seconds", type=_positive, default=60.0, metavar="S", help="how long (default: 60)")
+    p = verb(verbs, "latency", bench_latency, about, "nat bench latency --device hw:1 --seconds 60")
+    p.add_argument("--seconds", type=positive, default=60.0, metavar="S", help="how long (default: 60)")
     where = p.add_mutually_exclusive_group()
     where.add_argument("--source", metavar="SOURCE", help="source of the daemon (default: demo:)")
     where.add_argument("--device", metavar="NAME", help="sound card of the daemon")
@@ -302,13 +257,13 @@ def bench_latency(args: argparse.Namespace) -> int:
     return bench(plan, as_json=args.json)
 
 
-def _add_bench_encode(verbs: Verbs) -> None:  # type: ignore[type-arg]
+def _add_bench_encode(verbs: Verbs) -> None:
     about = "measure what a step of each tokenizer costs, beside its limit and other programs of the same model"
-    p = _verb(verbs, "encode", bench_encode, about, "nat bench encode ears mimi --streams 1 6 --random --peers")
+    p = verb(verbs, "encode", bench_encode, about, "nat bench encode ears mimi --streams 1 6 --random --peers")
     p.add_argument("names", nargs="*", metavar="NAME", default=["ears"], help="tokenizers (default: ears)")
-    p.add_argument("--threads", nargs="+", type=_count, default=[1], metavar="N", help="threads (default: 1)")
-    p.add_argument("--streams", nargs="+", type=_count, default=[1], metavar="N", help="streams a step (default: 1)")
-    p.add_argument("--steps", type=_count, default=60, metavar="N", help="steps of each (default: 60)")
+    p.add_argument("--threads", nargs="+", type=count, default=[1], metavar="N", help="threads (default: 1)")
+    p.add_argument("--streams", nargs="+", type=count, default=[1], metavar="N", help="streams a step (default: 1)")
+    p.add_argument("--steps", type=count, default=60, metavar="N", help="steps of each (default: 60)")
     p.add_argument("--random", action="store_true", help="random weights where the real ones are not installed")
     p.add_argument("--peers", action="store_true", help="transformers and others in turn; needs natd[bench]")
     p.add_argument("--json", action="store_true", help="the figures as one JSON list")
@@ -322,9 +277,9 @@ def bench_encode(args: argparse.Namespace) -> int:
     return bench(plan, as_json=args.json)
 
 
-def _add_eval_tokenizer(verbs: Verbs) -> None:  # type: ignore[type-arg]
+def _add_eval_tokenizer(verbs: Verbs) -> None:
     about = "score a tokenizer on recordings it was not fitted on: what its codes carry, each figure beside its null"
-    p = _verb(verbs, "tokenizer", eval_tokenizer, about, "nat eval tokenizer ears --audio recordings/ --json ears.json")
+    p = verb(verbs, "tokenizer", eval_tokenizer, about, "nat eval tokenizer ears --audio recordings/ --json ears.json")
     p.add_argument("tokenizer", metavar="NAME", help="tokenizer, e.g. ears")
     p.add_argument("--audio", type=Path, required=True, metavar="DIR", help="folder of recordings")
     p.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there as JSON")
@@ -339,9 +294,9 @@ def eval_tokenizer(args: argparse.Namespace) -> int:
     return evaluate_tokenizer(args.tokenizer, args.audio, args.seed, args.json, args.plot)
 
 
-def _add_train_ears(verbs: Verbs) -> None:  # type: ignore[type-arg]
+def _add_train_ears(verbs: Verbs) -> None:
     about = "train the embedded tokenizer anew, from a folder of recordings and sounds of its own making"
-    p = _verb(verbs, "ears", train_ears, about, "nat train ears --audio recordings/ --out fitted/")
+    p = verb(verbs, "ears", train_ears, about, "nat train ears --audio recordings/ --out fitted/")
     p.description = f"""{p.description}
 It takes about an hour on two cores. It needs `pip install 'natd[train]'` and the Debian packages fluidsynth,
 fluid-soundfont-gm and espeak-ng. What each stage gives is kept in OUT/work: a run that was stopped goes on behind the
@@ -349,10 +304,10 @@ last stage that is there. Weights, legend, manifest, figures and card go to OUT;
     p.add_argument("--audio", type=Path, required=True, metavar="DIR", help="folder of recordings")
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for weights, legend and card")
     p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all that is drawn (default: 0)")
-    p.add_argument("--threads", type=_count, default=2, metavar="N", help="threads (default: 2); they shape the result")
+    p.add_argument("--threads", type=count, default=2, metavar="N", help="threads (default: 2); they shape the result")
     p.add_argument("--device", default="cpu", metavar="DEVICE", help="where nets learn: cpu (default) or cuda")
     p.add_argument(
-        "--scale", type=_count, default=1, metavar="N", help="N times the data and the steps (default: 1, an hour)"
+        "--scale", type=count, default=1, metavar="N", help="N times the data and the steps (default: 1, an hour)"
     )
 
 
@@ -366,33 +321,3 @@ def train_ears(args: argparse.Namespace) -> int:
 
     train(args.audio, args.out, args.seed, args.threads, told, Plan().scaled(args.scale), args.device)
     return 0
-
-
-def _add_codebook_show(verbs: Verbs) -> None:  # type: ignore[type-arg]
-    about = "what the codes of a tokenizer mean"
-    p = _verb(verbs, "show", codebook_show, about, "nat codebook show ears S1:37")
-    p.add_argument("tokenizer", metavar="NAME", help="tokenizer, e.g. ears")
-    p.add_argument("code", nargs="?", metavar="LAYER[:CODE]", help="one layer, or one code of it (default: all)")
-
-
-def codebook_show(args: argparse.Namespace) -> int:
-    """The glossary: layer, code, phrase."""
-    from natd.offline.codebook import show
-
-    return show(args.tokenizer, args.code)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value

@@ -1,12 +1,14 @@
 """Checkpoints that others published: config.json and safetensors, from a folder, the models folder or the hub's cache.
 
-No code comes with them, nothing is unpickled, and nothing is downloaded here: `nat models fetch` does that.
+No code comes with them, nothing is unpickled, and nothing is downloaded here: `nat models fetch` does that. Where a
+manifest.json lies beside them (`nat models` writes it), every byte is compared with it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,9 @@ from torch import Tensor
 from natd.codebooks import store
 from natd.errors import ModelError
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, MANIFEST = "config.json", "model.safetensors", "manifest.json"
+PICKLED = "pytorch_model.bin"
+MOST = {CONFIG: 1 << 20, MANIFEST: 1 << 20, WEIGHTS: 4 << 30}  # bytes: more than any of these models has
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +43,14 @@ def open_checkpoint(name: str, repo: str, folder: Path | None = None) -> Checkpo
     if folder is None:
         folder = installed(name, repo)
     try:
-        config = json.loads((folder / CONFIG).read_text())
+        digests = verify(folder)
+        config = config_of(folder)
         tensors = load_file(folder / WEIGHTS)
-        digest = store.file_sha256(folder / CONFIG) + store.file_sha256(folder / WEIGHTS)
-    except FileNotFoundError as error:
-        raise ModelError(f"{name}: there is no {error.filename}; {cure(name)}") from error
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(f"{name}: {folder} cannot be read: {error}; {cure(name)}") from error
-    return Checkpoint(config, tensors, f"sha256:{_joined(digest)}")
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}; {_mend(name, folder)}") from error
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{name}: {folder / WEIGHTS} cannot be read: {error}; {_mend(name, folder)}") from error
+    return Checkpoint(config, tensors, f"sha256:{_joined(digests[CONFIG] + digests[WEIGHTS])}")
 
 
 def installed(name: str, repo: str) -> Path:
@@ -54,17 +58,100 @@ def installed(name: str, repo: str) -> Path:
     folder = store.models_folder() / name
     if (folder / CONFIG).is_file():
         return folder
+    cached = hub_snapshot(repo)
+    if cached is not None:
+        return cached
+    raise ModelError(f"the weights of {name} ({repo}) are not installed; {cure(name)}")
+
+
+def hub_snapshot(repo: str) -> Path | None:
+    """Where the hub's own cache holds both files of `repo`; None where it does not."""
     from huggingface_hub import try_to_load_from_cache
 
     found = [try_to_load_from_cache(repo, file) for file in (CONFIG, WEIGHTS)]
-    if all(isinstance(path, str) for path in found):
-        return Path(str(found[0])).parent
-    raise ModelError(f"the weights of {name} ({repo}) are not installed; {cure(name)}")
+    return Path(str(found[0])).parent if all(isinstance(path, str) for path in found) else None
+
+
+def verify(folder: Path) -> dict[str, str]:
+    """Hex sha256 of config.json and the weights in `folder`; ModelError where they are not what its manifest says.
+
+    Neither is read if it is no regular file, or larger than such a file can be.
+    """
+    recorded = manifest_of(folder)
+    digests = {}
+    for file in (CONFIG, WEIGHTS):
+        size = checked_size(folder / file)
+        row = recorded["files"][file] if recorded else None
+        if row and size != row["bytes"]:
+            raise ModelError(f"{folder / file} has {size} bytes, {row['bytes']} were recorded")
+        digests[file] = store.file_sha256(folder / file)
+        if row and digests[file] != row["sha256"]:
+            raise ModelError(
+                f"{folder / file} has sha256 {digests[file][:12]}…, {row['sha256'][:12]}… was recorded: "
+                "it is damaged or changed"
+            )
+    return digests
+
+
+def manifest_of(folder: Path) -> dict[str, Any] | None:
+    """What `nat models` recorded of the files in `folder`; None where there is no record, ModelError for a bad one."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return None
+    checked_size(path)
+    try:
+        manifest = json.loads(path.read_bytes())
+        rows = [manifest["files"][file] for file in (CONFIG, WEIGHTS)] + list(manifest.get("upstream", {}).values())
+        whole = all(type(row["bytes"]) is int and store.DIGEST.fullmatch(row["sha256"]) for row in rows)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    except (KeyError, TypeError, AttributeError, *store.NOT_JSON) as error:
+        raise ModelError(f"{path} is not a manifest: {error!r}") from error
+    if not whole:
+        raise ModelError(f"{path} is not a manifest: sizes and hashes are missing")
+    return dict(manifest)
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """config.json as an object; ModelError if it is none."""
+    path = folder / CONFIG
+    checked_size(path)
+    try:
+        config = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    except store.NOT_JSON as error:
+        raise ModelError(f"{path} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{path} is no JSON object")
+    return config
+
+
+def checked_size(path: Path, most: int | None = None) -> int:
+    """Bytes of a regular file; ModelError if it is missing, something else, or above `most` (that of its name)."""
+    most = MOST[path.name] if most is None else most
+    try:
+        about = path.stat()
+    except FileNotFoundError as error:
+        raise ModelError(f"there is no {path}") from error
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(about.st_mode):
+        raise ModelError(f"{path} is not a file")
+    if about.st_size > most:
+        raise ModelError(f"{path} has {about.st_size} bytes, {most} are the most")
+    return about.st_size
 
 
 def cure(name: str) -> str:
     """How to get the weights of a tokenizer."""
-    return f"run `nat models fetch {name}`, or give a folder: {name}:from=FOLDER"
+    return f"run `nat models fetch {name}`, or give a folder: {name.replace('_', ':model=')}:from=FOLDER"
+
+
+def _mend(name: str, folder: Path) -> str:
+    if not (folder / WEIGHTS).exists() and (folder / PICKLED).exists():
+        return f"{PICKLED} is there, which is not read as it is: run `nat models convert {name} --from {folder}`"
+    return cure(name)
 
 
 def _joined(text: str) -> str:

@@ -75,7 +75,7 @@ def test_convert_refuses_an_unknown_name_and_other_files(
     folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["models", "convert", "wavenet", "--from", str(tmp_path)]) == 78
-    assert "there is soundstream" in capfd.readouterr().err
+    assert "snac_24khz, snac_32khz" in capfd.readouterr().err
     assert main(["models", "convert", "soundstream", "--from", str(tmp_path)]) == 65
     assert "soundstream_encoder.tflite cannot be read" in capfd.readouterr().err
     for name in ("soundstream_encoder", "quantizer", "lyragan"):
