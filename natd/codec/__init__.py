@@ -26,6 +26,7 @@ BUILTIN: dict[str, str] = {
     "mimi": "natd.codec.mimi:open_tokenizer",
     "dac": "natd.codec.dac:open_tokenizer",
     "snac": "natd.codec.snac:open_tokenizer",
+    "encodec": "natd.codec.encodec:open_tokenizer",
     "hubert": "natd.codec.ssl:open_hubert",
     "wavlm": "natd.codec.ssl:open_wavlm",
     "wav2vec2": "natd.codec.ssl:open_wav2vec2",
