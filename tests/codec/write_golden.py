@@ -1,11 +1,12 @@
-"""Write tests/golden after a change that was meant: `python -m tests.codec.write_golden [ears] [soundstream]`."""
+"""Write tests/golden after a change that was meant: `python -m tests.codec.write_golden [ears] [dac] ...`."""
 
 import json
 import sys
 
 from natd.codec import ears
+from natd.codec.encodec import EnCodec
 from natd.codec.soundstream import SoundStream
-from tests.codec import test_ears, test_soundstream
+from tests.codec import encodec_models, test_ears, test_encodec, test_look_ahead, test_soundstream
 from tests.codec.sounds import score
 from tests.codec.soundstream_weights import random_weights, sounds
 
@@ -28,9 +29,29 @@ def write_soundstream() -> None:
     test_soundstream.GOLDEN.write_text("{" + ",\n".join(kinds) + "}\n")
 
 
+def write_look_ahead(name: str) -> None:
+    kinds = []
+    for kind in test_look_ahead.KINDS:
+        if kind.startswith(name):
+            layers = ",\n".join(json.dumps(layer) for layer in test_look_ahead.golden_codes(kind))
+            kinds.append(f'"{kind}": [\n{layers}\n]')
+    (test_look_ahead.GOLDEN / f"{name}.json").write_text("{" + ",\n".join(kinds) + "}\n")
+
+
+def write_encodec() -> None:
+    tokenizer = EnCodec(encodec_models.checkpoint(encodec_models.published(**encodec_models.SMALL)))
+    codes = encodec_models.codes_of(tokenizer, encodec_models.sound(1, 32), 8)[0].tolist()
+    test_encodec.GOLDEN.write_text("[\n" + ",\n".join(json.dumps(layer) for layer in codes) + "\n]\n")
+
+
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or ["ears", "soundstream"]
+    wanted = sys.argv[1:] or ["ears", "soundstream", "encodec", "dac", "snac"]
     if "ears" in wanted:
         write_ears()
     if "soundstream" in wanted:
         write_soundstream()
+    if "encodec" in wanted:
+        write_encodec()
+    for name in ("dac", "snac"):
+        if name in wanted:
+            write_look_ahead(name)
