@@ -17,6 +17,8 @@ from natd.errors import ModelError
 PACK_ROWS = 16  # what the layout is made for; it serves any number
 FEWEST = 4  # rows of a product
 ACTIVATIONS = ("none", "relu", "gelu")
+_PRODUCT = torch.ops.mkldnn._linear_pointwise.default  # overloads by name: looking for the right one takes time
+_WITH_SUM = torch.ops.mkldnn._linear_pointwise.binary
 
 
 class Linear:
@@ -31,24 +33,30 @@ class Linear:
         self.width = weight.shape[0]
         self._bias = None if bias is None else bias.contiguous()
         self._activation = activation
+        self._algorithm = "none" if activation == "gelu" else ""
         self._packed = weight.device.type == "cpu"
         if self._packed and not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
             raise ModelError("this torch has no oneDNN: it cannot run the tokenizers of other authors on the CPU")
         weight = weight.contiguous()
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, PACK_ROWS) if self._packed else weight
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """[..., K] -> [..., N]."""
+    def __call__(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
+        """[..., K] -> [..., N], with `plus` [..., N] added (only without an activation)."""
         if not self._packed:
-            return _activated(functional.linear(x, self._weight, self._bias), self._activation)
+            y = _activated(functional.linear(x, self._weight, self._bias), self._activation)
+            return y if plus is None else y + plus
         shape = x.shape[:-1]
-        x = x.reshape(-1, x.shape[-1])
-        rows = x.shape[0]
-        if rows < FEWEST:
-            x = functional.pad(x, (0, 0, 0, FEWEST - rows))
-        algorithm = "none" if self._activation == "gelu" else ""
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, self._activation, [], algorithm)
-        return (y[:rows] if rows < FEWEST else y).view(*shape, self.width)
+        x = _company(x)
+        if plus is not None:  # as a part of the product it costs no reading and writing of its own
+            y = _WITH_SUM(x, _company(plus), self._weight, self._bias, "add")
+        else:
+            y = _PRODUCT(x, self._weight, self._bias, self._activation, [], self._algorithm)
+        return y[: shape.numel()].view(*shape, self.width)
+
+
+def _company(x: Tensor) -> Tensor:
+    x = x.reshape(-1, x.shape[-1])
+    return x if x.shape[0] >= FEWEST else functional.pad(x, (0, 0, 0, FEWEST - x.shape[0]))
 
 
 def _activated(y: Tensor, name: str) -> Tensor:

@@ -103,8 +103,7 @@ class Residual:
     def __call__(self, x: Tensor, state: TailState) -> Tensor:
         """[B, T, C] -> [B, T, C]."""
         y = self._conv(elu(x), state)
-        y = self._pointwise(elu(y))
-        return (x if self._shortcut is None else self._shortcut(x)) + y
+        return self._pointwise(elu(y), x if self._shortcut is None else self._shortcut(x))
 
 
 class _Names:

@@ -30,27 +30,19 @@ class Layout:
 
 
 @dataclass(slots=True)
-class RingState:
-    """What one layer remembers: keys and values [B, H, R, D], position p in place p modulo R."""
-
-    keys: Tensor
-    values: Tensor
-
-
-@dataclass(slots=True)
 class TransformerState:
-    """The number of positions so far [B] int64, and the rings of the layers."""
+    """The number of positions so far [B] int64; per layer their keys and values [B, 2, H, R, D], p in place p mod R."""
 
     seen: Tensor
-    layers: list[RingState]
+    rings: list[Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Positions:
     """What all layers need to know of a step.
 
-    `turn` is the rotation [B, T, 1, 1, D / 2], `places` says where in all rings its positions go [B * T * H], `mask`
-    which places they see [B, 1, T, R] (0 or minus infinity).
+    `turn` rotates queries and keys and leaves values [B, T, 3, 1, D / 2], `places` says where in the rings its
+    positions go [B * T * 2 * H], `mask` which places they see [B, 1, T, R] (0 or minus infinity).
     """
 
     turn: Tensor
@@ -68,34 +60,35 @@ class Transformer:
         self._like = torch.empty(0, dtype=dtype, device=tensors[f"{names[0]}.input_layernorm.weight"].device)
         self._ring = layout.window + layout.step - 1  # so that the first position of a step still sees all of its own
         half = torch.arange(0, self._depth, 2, dtype=torch.float64, device=self._like.device) / self._depth
-        self._rates = layout.theta**-half
+        rates = layout.theta**-half
+        self._rates = torch.stack([rates, rates, torch.zeros_like(rates)])[:, None]
         self._ahead = torch.arange(layout.step, device=self._like.device)
-        self._of_head = torch.arange(layout.heads, device=self._like.device) * self._ring
+        self._of_head = torch.arange(2 * layout.heads, device=self._like.device) * self._ring
         self._masks = _masks(layout, self._ring).to(self._like)
 
     def initial_state(self, batch: int) -> TransformerState:
         """Nothing came."""
-        shape = (batch, self._layout.heads, self._ring, self._depth)
-        rings = [RingState(self._like.new_zeros(shape), self._like.new_zeros(shape)) for _ in self._layers]
+        shape = (batch, 2, self._layout.heads, self._ring, self._depth)
+        rings = [self._like.new_zeros(shape) for _ in self._layers]
         return TransformerState(torch.zeros(batch, dtype=torch.int64, device=self._like.device), rings)
 
     def __call__(self, x: Tensor, state: TransformerState) -> Tensor:
         """[B, step, C] -> [B, step, C]."""
         positions = self._positions(state.seen)
         state.seen += self._layout.step
-        for layer, ring in zip(self._layers, state.layers, strict=True):
+        for layer, ring in zip(self._layers, state.rings, strict=True):
             x = layer(x, ring, positions)
         return x
 
     def _positions(self, seen: Tensor) -> Positions:
         at = seen[:, None] + self._ahead
-        angle = at[:, :, None] * self._rates  # in float64: a stream may last for months
+        angle = at[:, :, None, None, None] * self._rates  # in float64: a stream may last for months
         turn = torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
-        rings = torch.arange(seen.shape[0], device=seen.device) * (self._layout.heads * self._ring)
+        rings = torch.arange(seen.shape[0], device=seen.device) * (2 * self._layout.heads * self._ring)
         places = (rings[:, None] + at % self._ring)[:, :, None] + self._of_head
         last = at[:, -1]
         age = torch.where(last < self._ring, last, self._ring + last % self._ring)
-        return Positions(turn[:, :, None, None], places.view(-1), self._masks[age][:, None])
+        return Positions(turn, places.view(-1), self._masks[age][:, None])
 
 
 class Layer:
@@ -113,7 +106,7 @@ class Layer:
         )
         query, key = (_interleaved(of(f"self_attn.{part}_proj.weight"), self._heads) for part in "qk")
         value = of("self_attn.v_proj.weight").view_as(query)
-        together = torch.stack([query / math.sqrt(self.depth), key, value], 1)
+        together = torch.stack([query / math.sqrt(self.depth), key, value])
         self._qkv = Linear(together.reshape(-1, width).to(dtype))
         self._out = Linear((of("self_attn_layer_scale.scale")[:, None] * of("self_attn.o_proj.weight")).to(dtype))
         self._up = Linear(of("mlp.fc1.weight").to(dtype), activation="gelu")
@@ -123,23 +116,22 @@ class Layer:
             for part in ("input", "post_attention")
         ]
 
-    def __call__(self, x: Tensor, ring: RingState, positions: Positions) -> Tensor:
+    def __call__(self, x: Tensor, ring: Tensor, positions: Positions) -> Tensor:
         """[B, T, C] -> [B, T, C]."""
-        x = x + self._out(self._attention(self._norm(x, 0), ring, positions))
-        return x + self._down(self._up(self._norm(x, 1)))
+        x = self._out(self._attention(self._norm(x, 0), ring, positions), x)
+        return self._down(self._up(self._norm(x, 1)), x)
 
     def _norm(self, x: Tensor, which: int) -> Tensor:
         return functional.layer_norm(x, x.shape[-1:], *self._norms[which], self._eps)
 
-    def _attention(self, x: Tensor, ring: RingState, positions: Positions) -> Tensor:
+    def _attention(self, x: Tensor, ring: Tensor, positions: Positions) -> Tensor:
         b, t, _ = x.shape
-        both = self._qkv(x).view(b, t, self._heads, 3, self.depth)
-        pairs = torch.view_as_complex(both[:, :, :, :2].float().unflatten(-1, (-1, 2)))
-        turned = torch.view_as_real(pairs * positions.turn).flatten(-2).to(x.dtype)
-        ring.keys.view(-1, self.depth).index_copy_(0, positions.places, turned[:, :, :, 1].reshape(-1, self.depth))
-        ring.values.view(-1, self.depth).index_copy_(0, positions.places, both[:, :, :, 2].reshape(-1, self.depth))
-        query = turned[:, :, :, 0].transpose(1, 2)
-        y = functional.scaled_dot_product_attention(query, ring.keys, ring.values, positions.mask, scale=1.0)
+        pairs = torch.view_as_complex(self._qkv(x).float().view(b, t, 3, self._heads, -1, 2))
+        turned = torch.view_as_real(pairs * positions.turn).view(b, t, 3, self._heads, -1).to(x.dtype)
+        ring.view(-1, self.depth).index_copy_(0, positions.places, turned[:, :, 1:].reshape(-1, self.depth))
+        query = turned[:, :, 0].transpose(1, 2)
+        keys, values = ring.unbind(1)
+        y = functional.scaled_dot_product_attention(query, keys, values, positions.mask, scale=1.0)
         return y.transpose(1, 2).reshape(b, t, -1)
 
 

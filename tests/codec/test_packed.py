@@ -50,6 +50,12 @@ def test_it_is_the_product(activation: str, biased: bool) -> None:
     torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("rows", [1, 3, 4, 50])
+def test_a_sum_is_added_as_it_would_be_behind_the_product(rows: int) -> None:
+    layer, x, plus = Linear(drawn(48, 80, seed=4), drawn(48, seed=6)), drawn(rows, 80, seed=5), drawn(rows, 48, seed=7)
+    assert torch.equal(layer(x, plus), layer(x) + plus)
+
+
 def test_an_unknown_activation_is_refused() -> None:
     with pytest.raises(ValueError, match="no activation 'tanh': none, relu, gelu"):
         Linear(torch.zeros(2, 2), activation="tanh")
