@@ -50,7 +50,7 @@ class Conv:
         self.stride, self.dilation, self.beginning = stride, dilation, beginning
         self.context = (self.kernel - 1) * dilation - (stride - 1) + late
         self._matrix = Linear(weight.transpose(1, 2).reshape(out, -1), bias, activation)
-        self._like = weight
+        self._like = weight.new_empty(0)
 
     def initial_state(self, batch: int) -> TailState:
         """Nothing came."""
@@ -105,7 +105,7 @@ class TransposedConv:
             raise ValueError(f"a kernel of {self.kernel} is neither the stride, {stride}, nor twice that")
         self.stride = stride
         self._matrix = Linear(weight.permute(2, 1, 0).reshape(-1, width))
-        self._bias, self._like = bias, weight
+        self._bias, self._like = bias, weight.new_empty(0)
 
     def initial_state(self, batch: int) -> OverlapState:
         """Nothing came."""
