@@ -32,8 +32,9 @@ NAME, REPO, VERSION = "mimi", "kyutai/mimi", "kyutai/mimi"
 ARITHMETIC = 1  # counts changes of the order of sums: with another one a near tie may fall elsewhere
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 DEFAULTS = {"codebooks": "8", "window": "", "dtype": "float32", "from": ""}
+MOST_WINDOW = 10_000  # positions, 400 s
 LEAST_USAGE = 1e-5  # of a code in training
-EXPECTED = {
+EXPECTED: dict[str, Any] = {
     "audio_channels": 1, "use_causal_conv": True, "pad_mode": "constant", "trim_right_ratio": 1.0,
     "num_semantic_quantizers": 1, "hidden_act": "gelu", "attention_bias": False,
 }  # fmt: skip
@@ -61,11 +62,10 @@ class Mimi:
     """Encoder, split quantizer and decoder over a checkpoint; all in one dtype but the quantizer, which is float32."""
 
     def __init__(self, checkpoint: Checkpoint, options: str = "", device: str = "cpu") -> None:
-        config, found = checkpoint.config, parse(NAME, options, DEFAULTS)
+        config, found = EXPECTED | dict(checkpoint.config), parse(NAME, options, DEFAULTS)
         _check(config)
-        most = int(config["num_quantizers"])
-        self._count = number(NAME, "codebooks", found["codebooks"], 1, most)
-        window = number(NAME, "window", found["window"] or str(config["sliding_window"]), 1, 10_000)
+        count = number(NAME, "codebooks", found["codebooks"], 1, config["num_quantizers"])
+        window = number(NAME, "window", found["window"] or str(config["sliding_window"]), 1, MOST_WINDOW)
         self._dtype, self._device = _dtype(found["dtype"]), torch.device(device)
         tensors = {name: tensor.to(device).float() for name, tensor in checkpoint.tensors.items()}
 
@@ -73,24 +73,19 @@ class Mimi:
             bias = tensors.get(f"{name}.bias")
             return tensors[f"{name}.weight"].to(self._dtype), None if bias is None else bias.to(self._dtype)
 
-        strides = tuple(reversed(config["upsampling_ratios"]))
         self._up = weights("upsample.conv")[0][:, 0]
-        step = self._up.shape[1] // 2
-        shape = seanet.Layout(
-            strides, config["num_residual_layers"], config["dilation_growth_rate"], config["use_conv_shortcut"]
-        )
-        layout = Layout(
-            config["num_hidden_layers"], config["num_attention_heads"], window, step, _theta(config), config["norm_eps"]
-        )
-        self._encoder = seanet.encoder("encoder", shape, weights)
-        self._encoder_transformer = Transformer("encoder_transformer", layout, tensors, self._dtype)
+        step = self._up.shape[1] // 2  # positions of the transformers in a frame
+        convs, layers = _seanet(config), _transformer(config, window, step)
+        self._encoder = seanet.encoder("encoder", convs, weights)
+        self._encoder_transformer = Transformer("encoder_transformer", layers, tensors, self._dtype)
         self._down = Conv(*weights("downsample.conv"), stride=step, beginning="replicate")
-        self._quantizer = SplitQuantizer(tensors, self._count)
-        self._decoder_transformer = Transformer("decoder_transformer", layout, tensors, self._dtype)
-        self._decoder = seanet.decoder("decoder", shape, weights)
+        self._quantizer = SplitQuantizer(tensors, count)
+        self._decoder_transformer = Transformer("decoder_transformer", layers, tensors, self._dtype)
+        self._decoder = seanet.decoder("decoder", convs, weights)
         self.glossary: Mapping[str, Mapping[int, str]] = {}
         settings = {"weights": checkpoint.digest, "window": window, "dtype": found["dtype"], "arithmetic": ARITHMETIC}
-        self.spec = _spec(options, settings, config, self._count, math.prod(strides) * step)
+        about = _layers(count, config["codebook_size"])
+        self.spec = Spec(_info(found, settings), config["sampling_rate"], math.prod(convs.strides) * step, about)
 
     def initial_state(self, batch: int) -> MimiState:
         """State of `batch` streams that have heard nothing."""
@@ -182,30 +177,38 @@ def _dtype(text: str) -> torch.dtype:
     return DTYPES[text]
 
 
-def _theta(config: Mapping[str, Any]) -> float:
-    rotary = config.get("rope_parameters") or {"rope_theta": config.get("rope_theta", 10_000.0)}
+def _seanet(config: Mapping[str, Any]) -> seanet.Layout:
+    return seanet.Layout(
+        tuple(reversed(config["upsampling_ratios"])),
+        config["num_residual_layers"],
+        config["dilation_growth_rate"],
+        config["use_conv_shortcut"],
+    )
+
+
+def _transformer(config: Mapping[str, Any], window: int, step: int) -> Layout:
+    rotary = config.get("rope_parameters") or {"rope_theta": config["rope_theta"]}
     if rotary.get("rope_type", "default") != "default":
-        raise ModelError(f"{NAME}: rotary positions of type {rotary['rope_type']} are not read here")
-    return float(rotary["rope_theta"])
+        raise ModelError(f"{NAME}: config.json has rotary positions of type {rotary['rope_type']!r}: not read here")
+    heads, layers = config["num_attention_heads"], config["num_hidden_layers"]
+    return Layout(layers, heads, window, step, float(rotary["rope_theta"]), config["norm_eps"])
 
 
 def _check(config: Mapping[str, Any]) -> None:
     for key, value in EXPECTED.items():
-        if config.get(key, value) != value:
+        if config[key] != value:
             raise ModelError(f"{NAME}: config.json says {key}={config[key]!r}; only {value!r} is read here")
     if config["num_key_value_heads"] != config["num_attention_heads"]:
-        raise ModelError(f"{NAME}: config.json gives keys other heads than queries; that is not read here")
+        raise ModelError(f"{NAME}: config.json shares keys between heads; that is not read here")
 
 
-def _spec(options: str, settings: Mapping[str, Any], config: Mapping[str, Any], count: int, frame: int) -> Spec:
-    size = int(config["codebook_size"])
-    layers = [Layer("S0", "semantic", "what is said: distilled from WavLM", size)]
-    layers += [
-        Layer(f"A{i}", "acoustic", "sound of the frame, coarsest" if i == 0 else f"sound, residual {i}", size)
-        for i in range(count - 1)
-    ]
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    info = TokenizerInfo(
-        f"{NAME}:{options}" if options else NAME, VERSION, f"sha256:{digest}", dtype=str(settings["dtype"])
-    )
-    return Spec(info, int(config["sampling_rate"]), frame, tuple(layers))
+def _layers(count: int, size: int) -> tuple[Layer, ...]:
+    abouts = ["sound of the frame, coarsest", *(f"sound, residual {i}" for i in range(1, count - 1))]
+    acoustic = [Layer(f"A{i}", "acoustic", about, size) for i, about in enumerate(abouts[: count - 1])]
+    return (Layer("S0", "semantic", "what is said, distilled from WavLM", size), *acoustic)
+
+
+def _info(found: Mapping[str, str], settings: Mapping[str, Any]) -> TokenizerInfo:
+    asked = ":".join(f"{key}={value}" for key, value in found.items() if key != "from" and value != DEFAULTS[key])
+    identity = f"sha256:{hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()}"
+    return TokenizerInfo(f"{NAME}:{asked}" if asked else NAME, VERSION, identity, dtype=found["dtype"])
