@@ -67,7 +67,7 @@ class SslEncoder:
         try:
             self._waveform = WaveformEncoder(tensors, config, dtype, model.even)
             self._transformer = Transformer(tensors, config, plan.frames * plan.per_frame, at, deepest, dtype)
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, ValueError, RuntimeError) as error:
             raise ModelError(f"{name}: the weights are not those that config.json describes: {error!r}") from error
         asked = [f":{key}={value}" for key, value in given.items() if key != "from" and value != model.options[key]]
         self.asked = "".join([name, *asked])  # its name, without where its weights came from
@@ -129,9 +129,11 @@ class SslEncoder:
 
 
 class Ssl:
-    """An encoder and the codebooks fitted to it: "S0.codes", ... [K, H] and "A.codes" [levels, K, H]."""
+    """An encoder and codebooks fitted to it, "S0.codes", ... [K, H] and "A.codes" [levels, K, H], with their legend."""
 
-    def __init__(self, encoder: SslEncoder, codebooks: Mapping[str, Tensor], codebook_id: str) -> None:
+    def __init__(
+        self, encoder: SslEncoder, codebooks: Mapping[str, Tensor], legend: Mapping[str, Any], codebook_id: str
+    ) -> None:
         self.encoder = encoder
         device = encoder.initial_state(1).samples.device
         names = [f"S{i}" for i in range(len(encoder.plan.semantic))]
@@ -140,7 +142,10 @@ class Ssl:
             self._acoustic = [EuclideanCodebook(codes.to(device)) for codes in codebooks["A.codes"]]
         except KeyError as error:
             raise ModelError(f"{encoder.name}: the codebooks lack {error}; run `{FIT.format(encoder.name)}`") from error
-        self.glossary: Mapping[str, Mapping[int, str]] = {}
+        words = {layer: legend.get("codes", {}).get(layer, {}) for layer in names}
+        self.glossary: Mapping[str, Mapping[int, str]] = {
+            layer: {int(code): entry["phrase"] for code, entry in found.items()} for layer, found in words.items()
+        }
         self.spec = _spec(encoder, codebook_id, self._semantic, self._acoustic)
 
     def settings(self) -> dict[str, Any]:
@@ -176,8 +181,8 @@ def _open(name: str, device: str = "cpu", options: str = "") -> Ssl:
     folder, fitted = store.models_folder() / "codebooks", store.fitted_name(name, encoder.settings())
     if not (folder / f"{fitted}.json").exists():
         raise ModelError(f"{name}: no codebooks for these options are in {folder} ({fitted}); run `{FIT.format(name)}`")
-    tensors, _, codebook_id = store.load(folder, fitted, encoder.settings(), cure=FIT.format(name))
-    return Ssl(encoder, tensors, codebook_id)
+    tensors, legend, codebook_id = store.load(folder, fitted, encoder.settings(), cure=FIT.format(name))
+    return Ssl(encoder, tensors, legend, codebook_id)
 
 
 open_hubert = partial(_open, "hubert")

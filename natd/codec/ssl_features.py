@@ -24,8 +24,8 @@ EVEN_EPS = 1e-7  # and to that of the samples, where they are brought to one lou
 class WaveformEncoder:
     """Samples -> a vector [H] every `stride` samples; each sees `before` samples before its own `stride`.
 
-    `even` brings the samples to mean 0 and variance 1 first, over all that is heard. KeyError or RuntimeError if the
-    tensors are not those of `config`.
+    `even` brings the samples to mean 0 and variance 1 first, over all that is heard. KeyError, ValueError or
+    RuntimeError if the tensors are not those of `config`.
     """
 
     def __init__(
@@ -45,6 +45,9 @@ class WaveformEncoder:
         twice = torch.where(self._pairs[0] == self._pairs[1], 1.0, 2.0)
         self._tap_pairs = self._taps[:, self._pairs[0]] * self._taps[:, self._pairs[1]] * twice
         self._rest = [_matrix(tensors, f"{conv}.{i}.conv", dtype) for i in range(1, len(self._kernels))]
+        found = [tensors[f"{conv}.{i}.conv.weight"].shape[2] for i in range(len(self._kernels))]
+        if found != self._kernels:
+            raise ValueError(f"kernels of {found}, not {self._kernels}")
         self._eps = float(config["layer_norm_eps"])
         self._projection_norm = [tensors[f"feature_projection.layer_norm.{part}"] for part in ("weight", "bias")]
         projection = [tensors[f"feature_projection.projection.{part}"].to(dtype) for part in ("weight", "bias")]

@@ -6,9 +6,10 @@ import sys
 from natd.codec import ears
 from natd.codec.encodec import EnCodec
 from natd.codec.soundstream import SoundStream
-from tests.codec import encodec_models, test_ears, test_encodec, test_look_ahead, test_soundstream
+from tests.codec import encodec_models, test_ears, test_encodec, test_look_ahead, test_soundstream, test_ssl
 from tests.codec.sounds import score
 from tests.codec.soundstream_weights import random_weights, sounds
+from tests.codec.ssl_models import MODELS, reference
 
 
 def write_ears() -> None:
@@ -44,14 +45,24 @@ def write_encodec() -> None:
     test_encodec.GOLDEN.write_text("[\n" + ",\n".join(json.dumps(layer) for layer in codes) + "\n]\n")
 
 
+def write_ssl() -> None:
+    kinds = []
+    for name in MODELS:
+        rows = ",\n".join(json.dumps(row) for row in test_ssl.golden_codes(reference(name)).tolist())
+        kinds.append(f'"{name}": [\n{rows}\n]')
+    test_ssl.GOLDEN.write_text("{" + ",\n".join(kinds) + "}\n")
+
+
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or ["ears", "soundstream", "encodec", "dac", "snac"]
+    wanted = sys.argv[1:] or ["ears", "soundstream", "encodec", "dac", "snac", "ssl"]
     if "ears" in wanted:
         write_ears()
     if "soundstream" in wanted:
         write_soundstream()
     if "encodec" in wanted:
         write_encodec()
+    if "ssl" in wanted:
+        write_ssl()
     for name in ("dac", "snac"):
         if name in wanted:
             write_look_ahead(name)
