@@ -8,13 +8,13 @@ import threading
 import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from natd.codec import Spec, Tokenizer, open_tokenizer
+from natd.codec import LookAhead, Spec, Tokenizer, open_tokenizer
 from natd.codec.devices import present
 from natd.codec.state import gather, scatter
 from natd.errors import NatdError
@@ -41,6 +41,7 @@ class _Job:
     slot: int
     samples: NDArray[np.float32]
     fresh: bool
+    ends: bool
     future: asyncio.Future[Encoded]
 
 
@@ -93,10 +94,13 @@ class Engine:
         """Give a slot back; the next stream to get it begins with `fresh`."""
         self._free.append(slot)
 
-    async def encode(self, slot: int, samples: NDArray[np.float32], fresh: bool = False) -> Encoded:
-        """Codes of one frame `[frame_samples]`; `fresh` starts the slot's state anew before it."""
+    async def encode(self, slot: int, samples: NDArray[np.float32], fresh: bool = False, ends: bool = False) -> Encoded:
+        """Codes of one frame `[frame_samples]`; `fresh` starts the slot's state anew before it, `ends` ends its sound.
+
+        After the end of a sound only silence, for the codes that a tokenizer which looks ahead still holds.
+        """
         future: asyncio.Future[Encoded] = self._loop.create_future()
-        self._inbox.put(_Job(slot, samples, fresh, future))
+        self._inbox.put(_Job(slot, samples, fresh, ends, future))
         if self._failed is not None:  # looked at after the put: the thread sets it before it empties the inbox
             raise EngineError(f"the {self.name} engine has stopped: {self._failed!r}") from self._failed
         return await future
@@ -206,6 +210,11 @@ class _Worker:
         fresh = [job.slot for job in jobs if job.fresh]
         if fresh:
             scatter(self._state, self._rows(fresh), self.tokenizer.initial_state(len(fresh)))
+        ends = [job.slot for job in jobs if job.ends]
+        if ends:
+            part = gather(self._state, self._rows(ends))
+            cast(LookAhead, self.tokenizer).finish(part)
+            scatter(self._state, self._rows(ends), part)
         if self.tokenizer.spec.info.batch_invariant:
             return self._together(jobs)
         return [self._together([job])[0] for job in jobs]

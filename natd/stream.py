@@ -16,6 +16,7 @@ from natd.audio.chunks import Block, End, Format, FormatChunk, FrameAssembler, F
 from natd.backlog import Backlog, Item
 from natd.clock import Clock, SystemClock
 from natd.codebooks import naming
+from natd.encoding import Coded, Encoding
 from natd.engine import Engine
 from natd.metrics import Metrics
 from natd.packer import Packer
@@ -176,29 +177,48 @@ class Stream:
     # ---- encoding: backlog -> events
 
     async def _encode(self, slot: int) -> None:
-        fresh = True
+        coding = Encoding(self._engine, slot)
         while True:
             match await self._backlog.get():
                 case FrameChunk() as chunk if self._too_late_to_drain():
-                    self._gap(GapChunk(chunk.fi, 1, "encoder_late", self._frame_ms))
-                    fresh = True
+                    self._lose(coding, GapChunk(chunk.fi, 1, "encoder_late", self._frame_ms))
                 case FrameChunk() as chunk:
-                    await self._frame(slot, chunk, fresh)
-                    fresh = False
+                    await self._give(await coding.frame(chunk))
+                case GapChunk(cause="encoder_late") as gap:
+                    self._lose(coding, gap)  # who is late has no time for what was before
                 case GapChunk() as gap:
+                    await self._rest(coding)
                     self._gap(gap)
-                    fresh = True
                 case FormatChunk(form):
+                    await self._rest(coding)
                     self._announce(self._clock.mono_ns())
                     self._publish_all(self._packer.format(self._input(form)))
-                    fresh = True
                 case End(reason):
+                    await self._rest(coding)
                     self._announce(self._clock.mono_ns())
                     self._end(reason)
                     return
 
-    async def _frame(self, slot: int, chunk: FrameChunk, fresh: bool) -> None:
-        encoded = await self._engine.encode(slot, chunk.samples, fresh)
+    async def _rest(self, coding: Encoding) -> None:
+        """The sound ends here: give the codes that a tokenizer which looks ahead still holds."""
+        while coding.waiting:
+            if self._too_late_to_drain():
+                self._lose(coding, GapChunk(self._packer.fi + 1 + coding.waiting, 0, "encoder_late", 0.0))
+                return
+            await self._give(await coding.rest())
+        coding.restart()
+
+    def _lose(self, coding: Encoding, gap: GapChunk) -> None:
+        """Declare the frames of `gap`, and those before it whose codes will not come."""
+        more = coding.restart()
+        lost_ms = gap.lost_ms + more * self._frame_ms
+        self._gap(replace(gap, fi=gap.fi - more, frames=gap.frames + more, lost_ms=lost_ms))
+
+    async def _give(self, coded: Coded | None) -> None:
+        """Publish a frame; None is a step that gave no codes."""
+        if coded is None:
+            return
+        chunk, encoded = coded.chunk, coded.encoded
         self._announce(chunk.captured_ns)
         now = self._clock.mono_ns()
         lat_ms = (now - chunk.captured_ns) / 1e6 if self._source.timed else None

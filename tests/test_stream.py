@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from natd import codec
-from natd.audio.chunks import Block, End, Format, Loss
+from natd.audio.chunks import Block, End, Format, FormatChange, Loss
 from natd.codebooks.naming import Name
 from natd.engine import Engine
 from natd.errors import ModelError, SourceError
 from natd.metrics import Metrics
 from natd.settings import StatsSettings, StreamSettings
 from natd.stream import Stream
-from natd.wire import ErrorEvent, Event, Frame, Gap, Header, StreamEnd
+from natd.tiling import TilingChecker
+from natd.wire import ErrorEvent, Event, FormatEvent, Frame, Gap, Header, StreamEnd
 from tests.test_engine import FRAME, SumTokenizer
 
 RATE = 100  # that of the tokenizer: a frame is 80 ms
@@ -22,6 +23,7 @@ RATE = 100  # that of the tokenizer: a frame is 80 ms
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
     monkeypatch.setitem(codec.BUILTIN, "sum", "tests.test_engine:SumTokenizer")
+    monkeypatch.setitem(codec.BUILTIN, "late", "tests.late_sum:LateSumTokenizer")
 
 
 class Script:
@@ -74,12 +76,12 @@ def block(first: int, count: int, mono_ns: int = 0) -> Block:
     return Block(first, np.zeros((count, 1), np.float32), mono_ns)
 
 
-def run(source: Script, stop: str = "", **settings: object) -> Kept:
+def run(source: Script, stop: str = "", tokenizer: str = "sum", **settings: object) -> Kept:
     """What the stream publishes, and as `error` what it raises; `stop` it `before` it runs or `once open`."""
     kept = Kept()
 
     async def scenario() -> None:
-        async with Engine("sum") as engine:
+        async with Engine(tokenizer) as engine:
             stream = Stream(StreamSettings(**settings), source, engine, [kept], Metrics(), StatsSettings())
             if stop == "before":
                 stream.stop()
@@ -156,3 +158,62 @@ def test_a_header_holds_the_names_of_a_tokenizer_that_has_some(monkeypatch):
     monkeypatch.setattr(SumTokenizer, "names", {"S1": [Name(0, "nothing")]})
     with pytest.raises(ModelError, match="layers that there are not: S1"):
         run(Script(block(0, FRAME), End("eof")))
+
+
+def ones(first: int, count: int) -> Block:
+    return Block(first, np.ones((count, 1), np.float32), 0)
+
+
+def tiled(kept: Kept) -> list[tuple[str, int, object]]:
+    """Frames as (fi, sum), gaps as (fi, frames); they tile the axis, by the checker's own count."""
+    checker = TilingChecker()
+    for event in kept.events:
+        checker.feed(event)
+    assert checker.faults == []
+    found: list[tuple[str, int, object]] = []
+    for event in kept.of(Frame, Gap, FormatEvent):
+        if isinstance(event, Frame):
+            found.append(("frame", event.fi, event.S[0]))
+        else:
+            found.append(("gap", event.fi, event.frames) if isinstance(event, Gap) else ("format", 0, 0))
+    return found
+
+
+def test_codes_that_come_late_are_published_with_their_own_frames():
+    kept = run(Script(ones(0, 5 * FRAME), End("eof")), tokenizer="late")
+    assert tiled(kept) == [("frame", i, 8 * (i + 1)) for i in range(5)]
+    assert (kept.events[-1].frames, kept.events[-1].gaps) == (5, 0)
+
+
+def test_a_sound_ends_where_a_gap_begins_and_keeps_its_last_frames():
+    script = Script(ones(0, 3 * FRAME), Loss(3 * FRAME, 4 * FRAME, "overrun"), ones(7 * FRAME, FRAME), End("eof"))
+    kept = run(script, tokenizer="late")
+    heard = [("frame", i, 8 * (i + 1)) for i in range(3)]
+    assert tiled(kept) == [*heard, ("gap", 3, 4), ("frame", 7, 8)]
+
+
+def test_a_sound_ends_where_another_format_begins():
+    change = FormatChange(Format(RATE, 2))
+    kept = run(
+        Script(ones(0, FRAME), change, Block(0, np.ones((2 * FRAME, 2), np.float32), 0), End("eof")), tokenizer="late"
+    )
+    assert tiled(kept) == [("frame", 0, 8), ("format", 0, 0), ("frame", 1, 8), ("frame", 2, 16)]
+
+
+def test_who_is_late_gives_up_what_is_still_to_come_and_says_so():
+    kept = run(Script(ones(0, 4 * FRAME), Loss(4 * FRAME, FRAME, "encoder_late"), End("eof")), tokenizer="late")
+    # The codes of frames 2 and 3 would have needed frame 4, or steps that there is no time for.
+    assert tiled(kept) == [("frame", 0, 8), ("frame", 1, 16), ("gap", 2, 3)]
+    assert [(gap.cause, gap.lost_ms) for gap in kept.of(Gap)] == [("encoder_late", 240.0)]
+
+
+@pytest.mark.parametrize("after", [1, 3, 5, 6])
+def test_a_drain_that_takes_too_long_loses_nothing_in_silence(monkeypatch, after):
+    calls = iter(range(100))
+    monkeypatch.setattr(Stream, "_too_late_to_drain", lambda self: next(calls) >= after)
+    kept = run(Script(ones(0, 5 * FRAME), End("shutdown")), tokenizer="late")
+    found = tiled(kept)
+    frames = sum(kind == "frame" for kind, _, _ in found)
+    assert frames == max(0, after - 2)
+    assert kept.events[-1].frames + kept.events[-1].gaps == 5
+    assert {gap.cause for gap in kept.of(Gap)} == {"encoder_late"}

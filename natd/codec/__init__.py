@@ -64,6 +64,13 @@ class Tokenizer(Protocol):
         """One frame `[B, frame_samples]` float32 -> per layer the codes `[B, per_frame]` int64."""
 
 
+class LookAhead(Protocol):
+    """What a tokenizer whose `spec.delay_frames` is not 0 also offers."""
+
+    def finish(self, state: Any) -> None:
+        """The sounds of all rows end with the frames they have had; steps of silence then give the other codes."""
+
+
 class Decoder(Protocol):
     """What a tokenizer that can be heard back also offers."""
 
@@ -72,6 +79,15 @@ class Decoder(Protocol):
 
     def decode(self, codes: list[Tensor], state: Any) -> Tensor:
         """Per layer the codes `[B, per_frame]` of one frame -> samples `[B, frame_samples]` float32."""
+
+
+class LateDecoder(Decoder, Protocol):
+    """A decoder whose samples are late: the first `decoder_delay_samples` of a stream are of none."""
+
+    decoder_delay_samples: int
+
+    def finish_decoding(self, state: Any) -> None:
+        """The sounds of all rows end with the frames they have had; further steps, of any codes, give the rest."""
 
 
 class MelDecoder(Protocol):
@@ -111,10 +127,15 @@ def names() -> list[str]:
 
 
 def open_tokenizer(name: str, device: str = "cpu") -> Tokenizer:
-    """The tokenizer `name` or `name:options` on a torch `device`.
+    """The tokenizer `name`, `name:options` or `semantic+acoustic` (see `hybrid`) on a torch `device`.
 
     ConfigError if it is unknown or takes no such options, ModelError if its weights are missing or wrong.
     """
+    pair = _pair(name)
+    if pair is not None:
+        hybrid = import_module("natd.codec.hybrid")
+        built: Tokenizer = hybrid.Hybrid(*(open_tokenizer(part, device) for part in pair), device)
+        return built
     factory: Callable[..., Tokenizer]
     base, _, options = name.partition(":")
     if base in BUILTIN:
@@ -130,3 +151,12 @@ def open_tokenizer(name: str, device: str = "cpu") -> Tokenizer:
     if "options" not in signature(factory).parameters:
         raise ConfigError(f"the tokenizer {base} takes no options, not {options!r}")
     return factory(device=device, options=options)
+
+
+def _pair(name: str) -> tuple[str, str] | None:
+    """The two names in `semantic+acoustic`; None where no tokenizer stands behind a plus."""
+    known = names()
+    for at, sign in enumerate(name):
+        if sign == "+" and name[at + 1 :].partition(":")[0] in known:
+            return name[:at], name[at + 1 :]
+    return None

@@ -56,8 +56,12 @@ class LookAheadCodec:
         return self._quantizer.encode(self._encoder(chunk.to(self._device)[:, :, None], state))
 
     def finish(self, state: ChainState) -> None:
-        """The sounds (or the codes) of all rows end here: silence (or any codes) from now on, to have the rest."""
+        """The sounds of all rows end with the frames they have had; steps of silence then give the other codes."""
         self._encoder.finish(state)
+
+    def finish_decoding(self, state: ChainState) -> None:
+        """The sounds of all rows end with the frames they have had; further steps, of any codes, give the rest."""
+        self._decoder.finish(state)
 
     def initial_decoder_state(self, batch: int) -> ChainState:
         """State of `batch` decoders at the start of a stream."""

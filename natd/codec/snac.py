@@ -60,7 +60,7 @@ def decoder(tensors: Mapping[str, Tensor], config: Mapping[str, Any], frames: in
         build.up(_units(block, 3 if config["noise"] else 2), f"{block}.0", f"{block}.1", stride, more=stride % 2)
     build.snake(f"decoder.model.{first + len(strides)}")
     build.conv(f"decoder.model.{first + len(strides) + 1}")
-    return build.chain(_whole(window, frames))
+    return build.chain()
 
 
 def _whole(window: int | None, frames: int) -> int:

@@ -92,7 +92,8 @@ def encode_batch(tokenizer: Tokenizer, audio: Sequence[Samples]) -> list[list[Te
     """Per clip and layer the codes [frames * per_frame]; a clip that is over goes on with silence that is not kept."""
     frame = tokenizer.spec.frame_samples
     counts = [len(clip) // frame for clip in audio]
-    chunks = torch.zeros(len(audio), max(counts), frame)
+    delay = tokenizer.spec.delay_frames
+    chunks = torch.zeros(len(audio), max(counts) + delay, frame)
     for line, (clip, count) in enumerate(zip(audio, counts, strict=True)):
         chunks[line, :count] = torch.from_numpy(clip[: count * frame]).view(count, frame)
     state: Any = tokenizer.initial_state(len(audio))
@@ -101,7 +102,10 @@ def encode_batch(tokenizer: Tokenizer, audio: Sequence[Samples]) -> list[list[Te
     ]
     empty = torch.zeros(0, dtype=torch.int64)
     return [
-        [torch.cat([step[k][line] for step in steps[:count]]) if count else empty for k in _layers(tokenizer)]
+        [
+            torch.cat([step[k][line] for step in steps[delay : delay + count]]) if count else empty
+            for k in _layers(tokenizer)
+        ]
         for line, count in enumerate(counts)
     ]
 

@@ -41,18 +41,36 @@ class Run(Protocol):
 
 
 class CodecRun:
-    """A tokenizer that gives back samples (`natd.codec.Decoder`)."""
+    """A tokenizer that gives back samples (`natd.codec.Decoder`), without its delay if it has one."""
 
     def __init__(self, tokenizer: codec.Decoder) -> None:
         self._tokenizer, self._state = tokenizer, tokenizer.initial_decoder_state(1)
+        self._early: int = getattr(tokenizer, "decoder_delay_samples", 0)
+        self._owed = 0  # samples of frames that came, not given yet
+        self._codes: list[Tensor] = []
 
     def play(self, codes: list[Tensor]) -> Samples:
-        """One frame of samples."""
-        return _array(self._tokenizer.decode(codes, self._state)[0])
+        """Samples, as many as a frame has, but for the delay."""
+        self._codes = codes
+        samples = _array(self._tokenizer.decode(codes, self._state)[0])
+        self._owed += len(samples)
+        return self._heard(samples)
 
     def close(self) -> Samples:
-        """Nothing: every frame was whole at once."""
-        return np.zeros(0, np.float32)
+        """The end, that the delay held back."""
+        parts = [np.zeros(0, np.float32)]
+        if self._owed:
+            cast(codec.LateDecoder, self._tokenizer).finish_decoding(self._state)
+        while self._owed:
+            parts.append(self._heard(_array(self._tokenizer.decode(self._codes, self._state)[0])))
+        return np.concatenate(parts)
+
+    def _heard(self, samples: Samples) -> Samples:
+        cut = min(self._early, len(samples))
+        self._early -= cut
+        found = samples[cut:][: self._owed]
+        self._owed -= len(found)
+        return found
 
 
 class MelRun:

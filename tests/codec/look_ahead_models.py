@@ -140,6 +140,6 @@ def decoded(tokenizer: LookAheadCodec, codes: list[torch.Tensor]) -> torch.Tenso
     frames = list(zip(*(layer.split(width, 1) for layer, width in zip(codes, widths, strict=False)), strict=True))
     state = tokenizer.initial_decoder_state(len(codes[0]))
     heard = [tokenizer.decode(list(frame), state) for frame in frames]
-    tokenizer.finish(state)
+    tokenizer.finish_decoding(state)
     heard += [tokenizer.decode(list(frames[-1]), state) for _ in range(-(-delay // frame))]
     return torch.cat(heard, 1)[:, delay : delay + len(frames) * frame]

@@ -18,6 +18,8 @@ from natd.errors import ConfigError, ModelError, OutputError, SourceError, WireE
 from natd.offline.decode import decode_recording
 from natd.offline.tokenize import tokenize_files
 from natd.wire import decode, encode
+from tests.codec.look_ahead_models import published, save
+from tests.codec.look_ahead_models import sound as noise
 from tests.codec.soundstream_weights import random_weights
 from tests.streams import Story, Teller, header, simple
 
@@ -107,6 +109,25 @@ def test_fewer_layers(spoken, tmp_path, layers):
     out = tmp_path / "out.wav"
     assert main(["decode", written(tmp_path, story.lines), "-o", str(out), "--layers", str(layers)]) == 0
     np.testing.assert_allclose(heard(out), sound(spoken, run, layers), atol=2.0 / 32768)
+
+
+def test_a_decoder_s_delay_is_taken_out_at_every_end(tmp_path):
+    here = published("snac")
+    save(here.checkpoint, tmp_path)
+    tokenizer = codec.open_tokenizer(f"snac:model=24khz:from={tmp_path}")
+    at, runs = teller(tokenizer), []
+    for frames in (6, 1):
+        runs.append(here.encode(noise(1, frames * tokenizer.spec.frame_samples)))
+        for i in range(frames):
+            widths = [layer.per_frame for layer in tokenizer.spec.layers]
+            at.frame([codes[0, i * n : i * n + n].tolist() for codes, n in zip(runs[-1], widths, strict=True)])
+        at.gap(3)
+    at.end()
+    out = tmp_path / "out.wav"
+    assert decode_recording(written(tmp_path, at.story.lines), out, None, None) == 0
+    silence = np.zeros(3 * tokenizer.spec.frame_samples, np.float32)
+    parts = [part for run in runs for part in (here.decode(run)[0].numpy(), silence)]
+    np.testing.assert_allclose(heard(out, 24_000), np.concatenate(parts), atol=2.0 / 32768)
 
 
 def test_one_of_several_streams_and_its_epochs(spoken, tmp_path):
