@@ -211,7 +211,7 @@ class _Worker:
         if fresh:
             scatter(self._state, self._rows(fresh), self.tokenizer.initial_state(len(fresh)))
         ends = [job.slot for job in jobs if job.ends]
-        if ends:
+        if ends and hasattr(self.tokenizer, "finish"):
             part = gather(self._state, self._rows(ends))
             cast(LookAhead, self.tokenizer).finish(part)
             scatter(self._state, self._rows(ends), part)

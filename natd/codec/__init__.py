@@ -65,7 +65,7 @@ class Tokenizer(Protocol):
 
 
 class LookAhead(Protocol):
-    """What a tokenizer whose `spec.delay_frames` is not 0 also offers."""
+    """What a tokenizer that tells the end of a sound from silence also offers."""
 
     def finish(self, state: Any) -> None:
         """The sounds of all rows end with the frames they have had; steps of silence then give the other codes."""
