@@ -65,8 +65,8 @@ def fit_codebooks(
         found = _cached(folder, stored, settings, key, progress)
         if found is not None:
             return found
-    with fit.one_thread():
-        heard = hear(encoder, recordings, plan.vectors, plan.seed, progress)
+    heard = hear(encoder, recordings, plan.vectors, plan.seed, progress)
+    with fit.one_thread():  # whose number shapes the sums
         tensors, figures = fit_layers(heard, plan, progress)
         legend = legend_of(heard, tensors)
     how = {"key": key, "method": METHOD, "plan": _json(plan), "figures": figures, "recordings": _listed(recordings)}

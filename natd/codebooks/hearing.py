@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from natd.codebooks.fit import Progress
+from natd.codebooks.fit import Progress, one_thread
 from natd.codec import mel
 from natd.codec.descriptors import FrontEnd
 from natd.errors import ModelError
 
 TOGETHER, TOGETHER_S = 8, 240.0  # recordings heard side by side, and how long all of them are at most
 HELD_OUT = 5  # one recording of so many is held out; of fewer recordings, the last part of each
+SHORT_S = 0.2  # a frame below it is too little work to share between threads
 SILENT_EVERY = 20  # of silent frames one in so many counts: they are all alike
 Samples = NDArray[np.float32]
 
@@ -130,11 +132,12 @@ def _groups(recordings: Sequence[Recording]) -> Iterator[list[int]]:
 def _together(encoder: Encoder, recordings: Sequence[Recording]) -> list[dict[str, _Part]]:
     """The recordings as streams side by side; what comes after the end of one is not kept."""
     chunks, counts = _framed([r.samples(encoder.sr) for r in recordings], encoder.frame_samples)
-    silent, descriptors = _descriptors(recordings)
+    with one_thread():
+        silent, descriptors = _descriptors(recordings)
     late = int(encoder.settings().get("late_frames", 0))
-    state = encoder.initial_state(len(recordings))
-    steps = [encoder.vectors(chunks[:, f].contiguous(), state) for f in range(chunks.shape[1])]
-    seconds = encoder.frame_samples / encoder.sr
+    state, seconds = encoder.initial_state(len(recordings)), encoder.frame_samples / encoder.sr
+    with one_thread() if seconds < SHORT_S else nullcontext():
+        steps = [encoder.vectors(chunks[:, f].contiguous(), state) for f in range(chunks.shape[1])]
     found: list[dict[str, _Part]] = []
     for row, count in enumerate(counts):
         found.append({})
@@ -144,7 +147,8 @@ def _together(encoder: Encoder, recordings: Sequence[Recording]) -> list[dict[st
             at = ((torch.arange(len(x)) + 0.5) * (seconds / n * mel.SR / mel.FRAME)).long()
             at = at.clamp(max=descriptors.shape[1] - 1)
             quiet = silent[row, at]
-            keep = ~quiet | (quiet.cumsum(0) % SILENT_EVERY == 1)
+            keep = ~quiet | (quiet.cumsum(0) % SHORT_S = 0.2  # a frame below it is too little work to share between threads
+SILENT_EVERY == 1)
             found[row][name] = _Part(x[keep], descriptors[row, at[keep]], n)
     return found
 

@@ -25,7 +25,7 @@ ENCODERS = {
 }
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf")
 FIGURES = ("energy", "silhouette", "variances", "separation", "dead", "twins", "unheard")
-SAID = {"variances": "variance ratio", "energy": "energy left", "dead": "dead codes", "unheard": "codes not held out"}
+SAID = {"variances": "variance ratio", "energy": "energy left", "dead": "dead codes", "unheard": "unheard codes"}
 
 
 def folder() -> Path:
@@ -153,7 +153,7 @@ def _show(figures: Mapping[str, Any]) -> None:
     """One table: what a layer attains, and what chance does."""
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
-        console.width = 120  # a pipe has no width
+        console.width = 170  # a pipe has no width
     table = Table(title="codebooks on held-out vectors: value, and in brackets that of chance")
     table.add_column("layer", no_wrap=True)
     for name in FIGURES:

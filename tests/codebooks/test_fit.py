@@ -52,3 +52,32 @@ def test_each_residual_layer_leaves_less() -> None:
 def test_too_few_frames_are_refused() -> None:
     with pytest.raises(ModelError, match="at least 128 frames"):
         fit.kmeans(blobs(100), blobs(100), 64, 0)
+
+
+def test_averages_are_kept_only_where_unheard_vectors_are_served_better() -> None:
+    x, y = blobs(), blobs(2000, 1)
+    # Centres that k-means has not settled: the averages move on towards the means.
+    start = fit.Fit(x[:20].clone(), float(fit.nearest(y, x[:20])[1].double().mean()), ())
+    better = fit.refine(x, y, start, 0)
+    assert better.distortion < 0.9 * start.distortion
+    assert better.distortion == pytest.approx(float(fit.nearest(y, better.centres)[1].double().mean()))
+    assert torch.equal(fit.refine(x, y, start, 0).centres, better.centres)
+    assert not torch.equal(fit.refine(x, y, start, 1).centres, better.centres)
+    # What is held out lies on the centres: nothing can serve it better.
+    exact = fit.Fit(start.centres, 0.0, ())
+    assert fit.refine(x, start.centres, exact, 0) is exact
+
+
+def test_averages_that_would_leave_a_dead_code_are_not_kept() -> None:
+    x, y = blobs(), blobs(2000, 1)
+    centres = torch.cat([x[:20], torch.full((1, 16), 1000.0)])
+    start = fit.Fit(centres, float(fit.nearest(y, centres)[1].double().mean()), ())
+    assert fit.refine(x, y, start, 0) is start
+
+
+def test_one_thread_gives_the_threads_back() -> None:
+    before = torch.get_num_threads()
+    with pytest.raises(KeyError), fit.one_thread():
+        assert torch.get_num_threads() == 1
+        raise KeyError
+    assert torch.get_num_threads() == before
