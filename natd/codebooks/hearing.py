@@ -147,8 +147,7 @@ def _together(encoder: Encoder, recordings: Sequence[Recording]) -> list[dict[st
             at = ((torch.arange(len(x)) + 0.5) * (seconds / n * mel.SR / mel.FRAME)).long()
             at = at.clamp(max=descriptors.shape[1] - 1)
             quiet = silent[row, at]
-            keep = ~quiet | (quiet.cumsum(0) % SHORT_S = 0.2  # a frame below it is too little work to share between threads
-SILENT_EVERY == 1)
+            keep = ~quiet | (quiet.cumsum(0) % SILENT_EVERY == 1)
             found[row][name] = _Part(x[keep], descriptors[row, at[keep]], n)
     return found
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from natd.errors import ConfigError
 
+MOST_DIGITS = 18
+
 
 def parse(name: str, options: str, defaults: Mapping[str, str]) -> dict[str, str]:
     """Every option with its given or default value; `from=` is the last and may hold colons.
@@ -25,6 +27,6 @@ def parse(name: str, options: str, defaults: Mapping[str, str]) -> dict[str, str
 
 def number(name: str, key: str, text: str, least: int, most: int) -> int:
     """`text` as a whole number in `least`..`most`; ConfigError else."""
-    if not text.isdecimal() or not least <= int(text) <= most:
-        raise ConfigError(f"{name}:{key}={text} is not a number in {least}..{most}")
+    if not text.isdecimal() or len(text) > MOST_DIGITS or not least <= int(text) <= most:
+        raise ConfigError(f"{name}:{key}={text[:40]} is not a number in {least}..{most}")
     return int(text)
