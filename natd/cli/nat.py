@@ -9,7 +9,7 @@ from pathlib import Path
 
 from natd import __version__
 from natd.cli import nat_models
-from natd.cli.verbs import Adds, Verb, Verbs, count, positive, verb
+from natd.cli.verbs import Adds, Verb, Verbs, add_tokenizer, count, join_tokenizers, positive, verb
 from natd.errors import NatdError
 
 PUBLISH = "tcp://127.0.0.1:5556"
@@ -21,7 +21,9 @@ STATUS = """exit status: 0 done, 1 a check found a fault, 2 usage, 65 weights, 6
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; the exit status is that of the first error."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    join_tokenizers(parser, args)
     run: Verb = args.run
     try:
         status = run(args)
@@ -75,7 +77,7 @@ def _add_tokenize(verbs: Verbs) -> None:
     p = verb(verbs, "tokenize", tokenize, about, "nat tokenize concert.flac -o concert.ndjson")
     p.add_argument("files", nargs="+", metavar="FILE", help="audio that libsndfile reads; - for WAV on standard input")
     p.add_argument("-o", "--output", type=Path, metavar="OUT", help="write the lines there, not to standard output")
-    p.add_argument("--tokenizer", default="ears", metavar="NAME", help="tokenizer (default: ears)")
+    add_tokenizer(p, default="ears")
     p.add_argument(
         "--chunk-ms",
         type=positive,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from natd import __version__
+from natd.cli.verbs import add_tokenizer, join_tokenizers
 from natd.errors import NatdError
 
 EXAMPLES = """examples:
@@ -36,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--device", type=_device, metavar="NAME", help="sound card: name, part of a name, hw:N or index")
     p.add_argument("--source", metavar="SOURCE", help="demo:, file:PATH, zeromq:, or - for standard input")
     p.add_argument("--stream", metavar="NAME", help="name of the stream (default: live)")
-    p.add_argument("--tokenizer", metavar="NAME", help="tokenizer (default: ears)")
+    add_tokenizer(p)
     p.add_argument("--rate", type=int, metavar="HZ", help="capture rate of a device, or of raw PCM on standard input")
     p.add_argument("--channels", type=int, metavar="N", help="capture channels, likewise")
     p.add_argument("--publish", metavar="ENDPOINT", help="XPUB socket (default: tcp://127.0.0.1:5556), or off")
@@ -54,7 +55,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the daemon; the exit status is that of the first error."""
     _open_standard_files()
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    join_tokenizers(parser, args)
     try:
         from natd.config import Overrides, describe, load
 

@@ -27,6 +27,22 @@ def verb(verbs: Verbs, name: str, run: Verb, about: str, example: str) -> argpar
     return p
 
 
+def add_tokenizer(p: argparse.ArgumentParser, about: str = "tokenizer", default: str | None = None) -> None:
+    """`--tokenizer`, or `--semantic` and `--acoustic` for a hybrid of two."""
+    p.add_argument("--tokenizer", default=default, metavar="NAME", help=f"{about} (default: ears)")
+    p.add_argument("--semantic", metavar="NAME", help="take the semantic layers from this tokenizer, e.g. hubert ...")
+    p.add_argument("--acoustic", metavar="NAME", help="... and the acoustic ones from this, e.g. soundstream")
+
+
+def join_tokenizers(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Of `--semantic A --acoustic B` make `--tokenizer A+B`; an error of usage if one of the two is missing."""
+    pair = (vars(args).pop("semantic", None), vars(args).pop("acoustic", None))
+    if all(pair):
+        args.tokenizer = "+".join(pair)
+    elif any(pair):
+        p.error("--semantic and --acoustic belong together")
+
+
 def count(text: str) -> int:
     """A whole number above 0."""
     if not text.isdecimal() or int(text) < 1:

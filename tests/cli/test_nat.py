@@ -110,3 +110,16 @@ def test_the_command_line_itself_loads_nothing_heavy(heavy):
         f"import sys; from natd.cli.nat import build_parser; build_parser(); raise SystemExit({heavy!r} in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0
+
+
+def test_two_tokenizers_are_one_name(capsys, monkeypatch):
+    from natd.cli import nat
+
+    seen = []
+    monkeypatch.setattr(nat, "tokenize", lambda args: seen.append(args.tokenizer) or 0)
+    assert nat.main(["tokenize", "a.wav", "--semantic", "ears", "--acoustic", "soundstream:6.0"]) == 0
+    assert nat.main(["tokenize", "a.wav"]) == 0
+    assert seen == ["ears+soundstream:6.0", "ears"]
+    with pytest.raises(SystemExit) as done:
+        nat.main(["tokenize", "a.wav", "--semantic", "ears"])
+    assert done.value.code == 2 and "--semantic and --acoustic belong together" in capsys.readouterr().err
