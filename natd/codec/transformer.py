@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from natd.codec.packed import Linear
+from natd.codec.rows import padded
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +31,27 @@ class Layout:
 
 
 @dataclass(slots=True)
+class RingState:
+    """What one layer remembers: keys and values [B, H, R, D], position p in place p modulo R."""
+
+    keys: Tensor
+    values: Tensor
+
+
+@dataclass(slots=True)
 class TransformerState:
-    """The number of positions so far [B] int64; per layer their keys and values [B, 2, H, R, D], p in place p mod R."""
+    """The number of positions so far [B] int64, and the rings of the layers."""
 
     seen: Tensor
-    rings: list[Tensor]
+    rings: list[RingState]
 
 
 @dataclass(frozen=True, slots=True)
 class Positions:
     """What all layers need to know of a step.
 
-    `turn` rotates queries and keys and leaves values [B, T, 3, 1, D / 2], `places` says where in the rings its
-    positions go [B * T * 2 * H], `mask` which places they see [B, 1, T, R] (0 or minus infinity).
+    `turn` rotates queries and keys and leaves values [B, T, 1, 3, D / 2], `places` says where in the rings its
+    positions go [B * T * H], `mask` which places they see [B, 1, T, R] (0 or minus infinity).
     """
 
     turn: Tensor
@@ -58,18 +67,18 @@ class Transformer:
         self._layers = [Layer(name, layout, tensors, dtype) for name in names]
         self._layout, self._depth = layout, self._layers[0].depth
         self._like = torch.empty(0, dtype=dtype, device=tensors[f"{names[0]}.input_layernorm.weight"].device)
-        self._ring = layout.window + layout.step - 1  # so that the first position of a step still sees all of its own
+        self._ring = padded(layout.window + layout.step - 1)  # the first position of a step still sees all of its own
         half = torch.arange(0, self._depth, 2, dtype=torch.float64, device=self._like.device) / self._depth
         rates = layout.theta**-half
-        self._rates = torch.stack([rates, rates, torch.zeros_like(rates)])[:, None]
+        self._rates = torch.stack([rates, rates, torch.zeros_like(rates)])
         self._ahead = torch.arange(layout.step, device=self._like.device)
-        self._of_head = torch.arange(2 * layout.heads, device=self._like.device) * self._ring
+        self._of_head = torch.arange(layout.heads, device=self._like.device) * self._ring
         self._masks = _masks(layout, self._ring).to(self._like)
 
     def initial_state(self, batch: int) -> TransformerState:
         """Nothing came."""
-        shape = (batch, 2, self._layout.heads, self._ring, self._depth)
-        rings = [self._like.new_zeros(shape) for _ in self._layers]
+        shape = (batch, self._layout.heads, self._ring, self._depth)
+        rings = [RingState(self._like.new_zeros(shape), self._like.new_zeros(shape)) for _ in self._layers]
         return TransformerState(torch.zeros(batch, dtype=torch.int64, device=self._like.device), rings)
 
     def __call__(self, x: Tensor, state: TransformerState) -> Tensor:
@@ -84,7 +93,7 @@ class Transformer:
         at = seen[:, None] + self._ahead
         angle = at[:, :, None, None, None] * self._rates  # in float64: a stream may last for months
         turn = torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
-        rings = torch.arange(seen.shape[0], device=seen.device) * (2 * self._layout.heads * self._ring)
+        rings = torch.arange(seen.shape[0], device=seen.device) * (self._layout.heads * self._ring)
         places = (rings[:, None] + at % self._ring)[:, :, None] + self._of_head
         last = at[:, -1]
         age = torch.where(last < self._ring, last, self._ring + last % self._ring)
@@ -106,7 +115,7 @@ class Layer:
         )
         query, key = (_interleaved(of(f"self_attn.{part}_proj.weight"), self._heads) for part in "qk")
         value = of("self_attn.v_proj.weight").view_as(query)
-        together = torch.stack([query / math.sqrt(self.depth), key, value])
+        together = torch.stack([query / math.sqrt(self.depth), key, value], 1)
         self._qkv = Linear(together.reshape(-1, width).to(dtype))
         self._out = Linear((of("self_attn_layer_scale.scale")[:, None] * of("self_attn.o_proj.weight")).to(dtype))
         self._up = Linear(of("mlp.fc1.weight").to(dtype), activation="gelu")
@@ -116,7 +125,7 @@ class Layer:
             for part in ("input", "post_attention")
         ]
 
-    def __call__(self, x: Tensor, ring: Tensor, positions: Positions) -> Tensor:
+    def __call__(self, x: Tensor, ring: RingState, positions: Positions) -> Tensor:
         """[B, T, C] -> [B, T, C]."""
         x = self._out(self._attention(self._norm(x, 0), ring, positions), x)
         return self._down(self._up(self._norm(x, 1)), x)
@@ -124,15 +133,18 @@ class Layer:
     def _norm(self, x: Tensor, which: int) -> Tensor:
         return functional.layer_norm(x, x.shape[-1:], *self._norms[which], self._eps)
 
-    def _attention(self, x: Tensor, ring: Tensor, positions: Positions) -> Tensor:
+    def _attention(self, x: Tensor, ring: RingState, positions: Positions) -> Tensor:
         b, t, _ = x.shape
-        pairs = torch.view_as_complex(self._qkv(x).float().view(b, t, 3, self._heads, -1, 2))
-        turned = torch.view_as_real(pairs * positions.turn).view(b, t, 3, self._heads, -1).to(x.dtype)
-        ring.view(-1, self.depth).index_copy_(0, positions.places, turned[:, :, 1:].reshape(-1, self.depth))
-        query = turned[:, :, 0].transpose(1, 2)
-        keys, values = ring.unbind(1)
-        y = functional.scaled_dot_product_attention(query, keys, values, positions.mask, scale=1.0)
-        return y.transpose(1, 2).reshape(b, t, -1)
+        pairs = torch.view_as_complex(self._qkv(x).float().view(b, t, self._heads, 3, -1, 2))
+        turned = torch.view_as_real(pairs * positions.turn).view(-1, 3, self.depth).to(x.dtype)
+        ring.keys.view(-1, self.depth).index_copy_(0, positions.places, turned[:, 1])
+        ring.values.view(-1, self.depth).index_copy_(0, positions.places, turned[:, 2])
+        query = turned[:, 0].view(b, t, self._heads, -1).transpose(1, 2).reshape(-1, t, self.depth)
+        # Not torch's scaled_dot_product_attention: what that gives depends on which thread a row falls to.
+        score = torch.bmm(query, ring.keys.view(b * self._heads, -1, self.depth).transpose(1, 2))
+        share = score.view(b, self._heads, t, -1).add_(positions.mask).softmax(-1)
+        y = torch.bmm(share.view_as(score), ring.values.view(b * self._heads, -1, self.depth))
+        return y.view(b, self._heads, t, -1).transpose(1, 2).reshape(b, t, -1)
 
 
 def _interleaved(weight: Tensor, heads: int) -> Tensor:

@@ -5,8 +5,18 @@ import sys
 
 from natd.codec import ears
 from natd.codec.encodec import EnCodec
+from natd.codec.mimi import Mimi
 from natd.codec.soundstream import SoundStream
-from tests.codec import encodec_models, test_ears, test_encodec, test_look_ahead, test_soundstream, test_ssl
+from tests.codec import (
+    encodec_models,
+    mimi_models,
+    test_ears,
+    test_encodec,
+    test_look_ahead,
+    test_mimi,
+    test_soundstream,
+    test_ssl,
+)
 from tests.codec.sounds import score
 from tests.codec.soundstream_weights import random_weights, sounds
 from tests.codec.ssl_models import MODELS, reference
@@ -45,6 +55,12 @@ def write_encodec() -> None:
     test_encodec.GOLDEN.write_text("[\n" + ",\n".join(json.dumps(layer) for layer in codes) + "\n]\n")
 
 
+def write_mimi() -> None:
+    tokenizer = Mimi(mimi_models.checkpoint(mimi_models.published(**mimi_models.SMALL)))
+    codes = mimi_models.codes_of(tokenizer, mimi_models.sound(1, 32))[0].tolist()
+    test_mimi.GOLDEN.write_text("[\n" + ",\n".join(json.dumps(layer) for layer in codes) + "\n]\n")
+
+
 def write_ssl() -> None:
     kinds = []
     for name in MODELS:
@@ -54,13 +70,15 @@ def write_ssl() -> None:
 
 
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or ["ears", "soundstream", "encodec", "dac", "snac", "ssl"]
+    wanted = sys.argv[1:] or ["ears", "soundstream", "encodec", "mimi", "dac", "snac", "ssl"]
     if "ears" in wanted:
         write_ears()
     if "soundstream" in wanted:
         write_soundstream()
     if "encodec" in wanted:
         write_encodec()
+    if "mimi" in wanted:
+        write_mimi()
     if "ssl" in wanted:
         write_ssl()
     for name in ("dac", "snac"):
