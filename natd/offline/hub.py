@@ -69,12 +69,13 @@ def look(url: str) -> Remote | None:
         raise ModelError(f"{url} cannot be reached: {error}") from error
 
 
-def download(url: str, path: Path, most: int, advance: Advance, waits: Sequence[float] = WAITS_S) -> Remote:
+def download(url: str, path: Path, most: int, advance: Advance, waits: Sequence[float] | None = None) -> Remote:
     """The file at `path`, whole and as the hub describes it; what a broken try left in PATH.part is gone on with.
 
     ModelError if there is no such file, it is above `most` bytes, another than its hash says, or no try comes through.
     """
     part = path.with_name(f"{path.name}.part")
+    waits = WAITS_S if waits is None else waits
     left = list(waits)
     for _ in range(BROKEN_MOST):
         before = part.stat().st_size if part.exists() else 0

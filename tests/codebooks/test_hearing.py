@@ -1,5 +1,6 @@
 """Recordings through an encoder: each vector from its own recording, beside what was heard at its time."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +8,17 @@ import pytest
 import torch
 
 from natd.codebooks import hearing
+from natd.codebooks.fit import one_thread
 from natd.codebooks.hearing import Recording, hear, held_out
 from natd.codec.descriptors import COLUMN
 from natd.errors import ModelError
 from tests.codebooks.toy_encoder import FRAME, SR, ToyEncoder, recording, recordings
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 def nothing(text: str) -> None:
