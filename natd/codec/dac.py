@@ -64,7 +64,10 @@ def build(checkpoint: Checkpoint, options: str = "", device: str = "cpu") -> Loo
     tensors = {name: tensor.to(device) for name, tensor in folded(checkpoint.tensors).items()}
     strides = checkpoint.config["downsampling_ratios"]
     quantizer = FactorisedQuantizer(
-        [FactorisedCodebook(tensors, f"quantizer.quantizers.{i}") for i in range(min(books, _books(tensors)))]
+        [
+            FactorisedCodebook(tensors, f"quantizer.quantizers.{i}", length=-1.0)
+            for i in range(min(books, _books(tensors)))
+        ]
     )
     settings = {"name": NAME, "version": VERSION, "codebooks": len(quantizer.books), "frames": frames}
     identity = Identity(

@@ -15,22 +15,30 @@ from natd.codec.packed import Linear
 
 
 class FactorisedCodebook:
-    """`PREFIX.in_proj` and `.out_proj` (pointwise convolutions), `.codebook` [K, D]; one code for `stride` vectors."""
+    """`PREFIX.in_proj` and `.out_proj` (pointwise convolutions), `.codebook` [K, D]; one code for `stride` vectors.
 
-    def __init__(self, tensors: Mapping[str, Tensor], prefix: str, stride: int = 1) -> None:
+    Directions are compared by their distance, in the steps of the published code: codes nearer to each other than
+    float32 tells apart are then chosen alike. Of the lengths of the directions, 1 but for rounding, that of a code
+    counts `length` times (1, or -1 in transformers' DAC).
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], prefix: str, stride: int = 1, length: float = 1.0) -> None:
         def pointwise(name: str) -> Linear:
             return Linear(tensors[f"{prefix}.{name}.weight"][:, :, 0], tensors[f"{prefix}.{name}.bias"])
 
         self.stride = stride
         self.codes = tensors[f"{prefix}.codebook.weight"].contiguous()
         self._in, self._out = pointwise("in_proj"), pointwise("out_proj")
-        # The length of a vector does not change which direction is nearest to its own.
-        self._near = Linear(functional.normalize(self.codes))
+        directions = functional.normalize(self.codes)
+        self._twice = Linear(2 * directions)
+        self._lengths = length * directions.pow(2).sum(1)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors [B, T, C] -> codes [B, T / stride] (of equally near codes the lowest), what they stand for."""
         own = self._in(_means(x, self.stride))
-        code = self._near(own).argmax(-1)
+        direction = functional.normalize(own, dim=-1)
+        apart = direction.pow(2).sum(-1, keepdim=True) - self._twice(direction)
+        code = apart.add_(self._lengths).argmin(-1)
         # As in training, where the gradient goes around the codes: it rounds otherwise than the code alone.
         found = own + (functional.embedding(code, self.codes) - own)
         return code, self._spread(self._out(found))
