@@ -5,13 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
+import torch
 
 from natd.errors import OutputError, SourceError
 from natd.offline.check import Recording
 from natd.offline.tokenize import stream_name, tokenize_files
 from natd.wire import decode
+from tests.codec.look_ahead_models import published, save
+from tests.codec.look_ahead_models import sound as noise
 
 NAT = [sys.executable, "-c", "from natd.cli.nat import main; raise SystemExit(main())"]
 
@@ -48,6 +52,27 @@ def test_a_recording_is_tiled_by_frames(whole, recording):
 @pytest.mark.parametrize("chunk_ms", [1.0, 37.3, 250.0])
 def test_the_size_of_the_chunks_changes_nothing(whole, recording, tmp_path, chunk_ms):
     assert codes(tokenize(tmp_path, recording, chunk_ms=chunk_ms)) == codes(whole)
+
+
+def test_a_codec_that_looks_ahead_gives_every_frame_its_published_codes(tmp_path):
+    here = published("snac")
+    save(here.checkpoint, tmp_path)
+    frame, wave, out = here.tokenizer.spec.frame_samples, tmp_path / "noise.wav", tmp_path / "out.ndjson"
+    samples = noise(1, 7 * frame)[0].numpy()
+    soundfile.write(wave, samples[: 6 * frame + 100], 24_000, "FLOAT")
+    assert tokenize_files([str(wave)], out, f"snac:model=24khz:from={tmp_path}", 100.0) == 0
+    events = [json.loads(line) for line in out.read_bytes().splitlines()]
+    assert not events[0]["tokenizer"]["causal"]
+    assert events[0]["tokenizer"]["lookahead_ms"] == 256.0
+    frames = [event for event in events if event["event"] == "frame"]
+    assert [event["fi"] for event in frames] == list(range(6))
+    theirs = here.encode(torch.from_numpy(samples[None, : 6 * frame]))
+    for layer, whole in enumerate(theirs):
+        codes = [event["A"][layer] for event in frames]  # a layer of one code a frame is a number, not a list
+        assert np.array(codes).reshape(-1).tolist() == whole[0].tolist()
+    assert events[-1] | {"stats": None, "seq": 0} == {
+        "event": "end", "seq": 0, "reason": "eof", "frames": 6, "gaps": 0, "stats": None,
+    }  # fmt: skip
 
 
 def test_standard_input_gives_the_same_and_standard_output_holds_lines_alone(whole, recording):
