@@ -1,5 +1,6 @@
 """`nat codebook fit`, `verify` and `backups`: from a folder of recordings to codebooks that are whole, and back."""
 
+import json
 import re
 import signal
 import subprocess
@@ -10,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
+from safetensors.torch import save_file
 
 from natd.cli.nat import main
 from natd.codebooks import store
-from natd.codec import ears_front
-from natd.errors import SourceError
+from natd.codec import ears_front, open_tokenizer
+from natd.errors import ModelError, SourceError
 from natd.offline import fitted
 from tests.codebooks.toy_encoder import samples
+from tests.codec.ssl_models import reference
 
 Said = pytest.CaptureFixture[str]
 NAT = [sys.executable, "-c", "from natd.cli.nat import main; raise SystemExit(main())"]
@@ -152,3 +156,27 @@ def test_a_recording_that_is_gone_by_then_is_a_source_error(audio: Path, tmp_pat
     path.unlink()
     with pytest.raises(SourceError, match="one.wav cannot be read"):
         one.samples(16_000)
+
+
+def test_an_encoder_of_others_is_fitted_to_and_then_tokenizes(
+    audio: Path, place: Path, tmp_path: Path, capsys: Said
+) -> None:
+    """A small HuBERT with weights by lot, from its checkpoint's folder to codes."""
+    checkpoint = reference("hubert").checkpoint
+    folder = tmp_path / "hubert"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(dict(checkpoint.config)))
+    save_file({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, folder / "model.safetensors")
+    name = f"hubert:hop=0.1:window=0.5:semantic=2,4:acoustic=1:from={folder}"
+    assert main(["codebook", "fit", name, "--audio", str(audio), "--codes", "6"]) == 0
+    assert "hubert-" in capsys.readouterr().out
+    tokenizer = open_tokenizer(name)
+    layers = {layer.name: layer.vocab for layer in tokenizer.spec.layers}
+    assert layers == {"S0": 6, "S1": 6, "A0": 6, "A1": 6, "A2": 6, "A3": 6}
+    assert main(["codebook", "verify", "hubert"]) == 0
+    assert tokenizer.spec.info.codebook_id in capsys.readouterr().out
+    state, chunk = tokenizer.initial_state(1), torch.from_numpy(samples(9, 3.0)[: 10 * 1600].copy()).view(10, 1, 1600)
+    codes = torch.stack([torch.cat(tokenizer.encode(frame, state), 1)[0] for frame in chunk])
+    assert codes.shape == (10, 30) and all(len(codes[:, at : at + 5].unique()) > 1 for at in range(0, 30, 5))
+    with pytest.raises(ModelError, match="no codebooks for these options"):
+        open_tokenizer(name.replace("semantic=2,4", "semantic=2,3"))
