@@ -1,5 +1,6 @@
 """Small models of the published DAC and SNAC packages with seeded random weights, and natd's tokenizers over them."""
 
+import functools
 import json
 import warnings
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class Published:
         return self.model.decode(audio_codes=torch.stack(codes, 1)).audio_values
 
 
+@functools.cache
 def published(kind: str, options: str = "") -> Published:
     """One of `KINDS`."""
     if kind == "dac":
