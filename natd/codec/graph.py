@@ -61,6 +61,8 @@ class _Trace(Generic[S]):
         with warnings.catch_warnings():
             # torch names no successor that records operations one by one; which torch may run is pinned.
             warnings.filterwarnings("ignore", r"`torch\.jit\.trace` is deprecated", FutureWarning)
+            # A step may branch on shapes, which are those of the recording.
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
             self._run = torch.jit.trace(flat, (chunk, *copies), check_trace=False)  # type: ignore[no-untyped-call]
 
     def __call__(self, chunk: Tensor, state: S) -> list[Tensor]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from natd.codebooks import store
 from natd.codec import Spec
 from natd.codec.conv import ConvState
+from natd.codec.graph import Recorder
 from natd.codec.int8 import LOWEST
 from natd.codec.rvq import GramQuantizer
 from natd.codec.soundstream_layers import Module, Residual, Shape, Up, Weights
@@ -54,6 +55,7 @@ class SoundStream:
         self._encoder, self._decoder = encoder(weights), decoder(weights)
         self._features = weights.tensors["encoder.bottleneck.out"] if exact else None
         self.quantizer = GramQuantizer(on["quantizer.codebooks"][: RATES[rate]])
+        self._recorder: Recorder[SoundStreamState] = Recorder(self.step)
         self.glossary: Mapping[str, Mapping[int, str]] = {}
         self.spec = _spec(f"{NAME}:{options}" if options else NAME, RATES[rate], exact, codebook_id)
 
@@ -64,6 +66,10 @@ class SoundStream:
     @torch.no_grad()
     def encode(self, chunk: Tensor, state: SoundStreamState) -> list[Tensor]:
         """One frame [B, 320] float32 -> A0, A1, ... each [B, 1] int64."""
+        return self._recorder(chunk, state)
+
+    def step(self, chunk: Tensor, state: SoundStreamState) -> list[Tensor]:
+        """What `encode` records and replays."""
         return [code[:, None] for code in self.quantizer.encode(self.features(chunk, state))]
 
     @torch.no_grad()
