@@ -110,7 +110,7 @@ class SslEncoder:
     def _whole(self, chunk: Tensor, state: SslState) -> Tensor:
         """What the waveform encoder gives for the whole window [B, frames * per_frame, H]."""
         frame, plan = self.frame_samples, self.plan
-        samples = torch.cat([state.samples, chunk], 1)
+        samples = torch.cat([state.samples, chunk.to(self._device)], 1)
         newest = samples[:, -frame - self._waveform.before :]
         kept, rest = self._waveform.moments(newest)
         sums = torch.cat([state.sums, kept[:, None]], 1)
