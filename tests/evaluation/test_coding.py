@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from natd.evaluation.coding import encode, groups_of, rate_of, sizes_of
+from natd.evaluation.coding import encode, encode_batch, groups_of, rate_of, sizes_of
 from tests.evaluation.made import FRAME, SR, Made, tone
+from tests.late_sum import LateSumTokenizer
 
 CLIPS = [tone(500.0, 1, 0.8), np.zeros(100, np.float32), tone(4000.0, 2, 0.4), np.zeros(4 * FRAME + 7, np.float32)]
 
@@ -66,3 +67,10 @@ def test_what_the_spec_says():
     assert groups_of(spec) == {"S": ["S0", "S1"], "A": ["A0"], "S+A": ["S0", "S1", "A0"]}
     assert sizes_of(spec) == {"S0": 5, "S1": 32, "A0": 4}
     assert (rate_of(spec, "S0"), rate_of(spec, "S1")) == (SR / FRAME, 2 * SR / FRAME)
+
+
+def test_codes_that_come_late_are_those_of_their_own_frames():
+    late = LateSumTokenizer()
+    frame = late.spec.frame_samples
+    [long, short] = encode_batch(late, [np.ones(3 * frame, np.float32), np.ones(frame, np.float32)])
+    assert (long[0].tolist(), short[0].tolist()) == ([8, 16, 24], [8])
