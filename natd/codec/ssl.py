@@ -6,7 +6,7 @@ the transformer runs over the vectors of the latest `window`, and those of the f
 quantized. Nothing stands before the start of a stream: its first frames have a shorter window (behind 5 ms of silence,
 which the first vector sees in part). With `lookahead` the codes are of the frame that ended that much earlier. With
 `features=anew` the vectors of the whole window are made again for every frame, at its one level: then the window gives
-what the published model gives for it, at twice the cost.
+what the published model gives for it, at 1.6 times the cost.
 
 S0, S1, ... are the nearest codes to one layer each, A0, A1, ... a residual quantizer of an early layer; their codebooks
 are fitted (`nat codebook fit`). Layers are counted as transformers counts hidden states: 0 is what enters the first.
