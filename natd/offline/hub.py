@@ -86,8 +86,11 @@ def download(url: str, path: Path, most: int, advance: Advance, waits: Sequence[
             if error.code < 500 and error.code not in (408, 416, 429):
                 raise ModelError(_refusal(url, error)) from error
             fault = f"HTTP {error.code}"
-            if error.code == 416:
-                part.unlink(missing_ok=True)  # longer than the file is by now
+            if error.code == 416:  # there is nothing behind what is there: it is all, or of another file
+                whole = look(url)
+                if whole is not None and (whole.bytes, whole.etag) == (before, _noted(part)):
+                    return _finished(url, part, path, whole)
+                part.unlink(missing_ok=True)
         except (http.client.HTTPException, TimeoutError, urllib.error.URLError, ConnectionError) as error:
             fault = str(error)
         else:
@@ -117,7 +120,6 @@ def _go_on(url: str, part: Path, most: int, advance: Advance) -> Remote:
         _note(part).write_text(json.dumps({"etag": remote.etag}))
         with part.open("r+b" if answer.first else "wb") as out:
             out.seek(answer.first)
-            out.truncate()
             _copy(answer, out, advance)
     return remote
 

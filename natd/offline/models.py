@@ -30,12 +30,16 @@ HUB = {
 
 
 def print_models() -> int:
-    """A line for each model whose weights are not shipped: what is there, or how to get it."""
-    folder = store.models_folder()
+    """A line for each model whose weights are not shipped: what is there, or how to get it; 65 if one is damaged."""
+    folder, status = store.models_folder(), 0
     print(f"{folder}:")
     for name in (*HUB, *CONVERTERS):
-        print(f"  {name:<11}  {_state(folder, name)}")
-    return 0
+        try:
+            print(f"  {name:<11}  {_state(folder, name)}")
+        except ModelError as error:
+            print(f"  {name:<11}  {error}")
+            status = error.exit_code
+    return status
 
 
 def verify(names: list[str]) -> int:

@@ -111,6 +111,14 @@ def test_a_hub_without_ranges_begins_anew(server: Hub, tmp_path: Path) -> None:
     assert (tmp_path / "big").read_bytes() == DATA and server.bodies("big") == [0, 100_000]
 
 
+def test_a_part_that_is_the_whole_file_is_not_asked_for_again(server: Hub, tmp_path: Path) -> None:
+    (tmp_path / "big.part").write_bytes(DATA)
+    (tmp_path / "big.part.json").write_text(json.dumps({"etag": f'"{hashlib.sha256(DATA).hexdigest()}"'}))
+    _, seen = get(tmp_path / "big")
+    assert (tmp_path / "big").read_bytes() == DATA and seen == []
+    assert [path.name for path in tmp_path.iterdir()] == ["big"]
+
+
 def test_a_part_longer_than_the_file_is_thrown_away(server: Hub, tmp_path: Path) -> None:
     (tmp_path / "big.part").write_bytes(DATA + b"more")
     (tmp_path / "big.part.json").write_text(json.dumps({"etag": f'"{hashlib.sha256(DATA).hexdigest()}"'}))

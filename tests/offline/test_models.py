@@ -73,6 +73,8 @@ def test_verify_refuses_what_is_damaged(
     said = {"byte": "sha256", "cut": "truncated", "gone": "No such file", "manifest": "not a manifest"}[harm]
     assert said in capsys.readouterr().err
     assert main(["models", "list"]) == 65
+    lines = capsys.readouterr().out.splitlines()
+    assert said in lines[-1] and len(lines) == 1 + len(MODELS)  # the others are told all the same
 
 
 def test_verify_of_what_is_not_installed_fails(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
