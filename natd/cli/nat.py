@@ -99,15 +99,16 @@ def _add_decode(verbs: Verbs) -> None:
     p = verb(verbs, "decode", decode, about, "nat decode concert.ndjson -o concert.wav")
     p.add_argument("file", metavar="FILE", help="NDJSON; - for standard input")
     p.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="WAV file to write")
-    p.add_argument("--layers", type=int, metavar="N", help="only the first N acoustic layers (default: all)")
+    p.add_argument("--layers", type=int, metavar="N", help="only the first N of the layers that sound (default: all)")
     p.add_argument("--stream", metavar="NAME", help="which stream of the recording (default: the only one)")
+    p.add_argument("--tokenizer", metavar="NAME", help="what made it, if its weights lie in a folder: mimi:from=FOLDER")
 
 
 def decode(args: argparse.Namespace) -> int:
     """A WAV file; how it went on standard error."""
     from natd.offline.decode import decode_recording
 
-    return decode_recording(args.file, args.output, args.layers, args.stream)
+    return decode_recording(args.file, args.output, args.layers, args.stream, args.tokenizer)
 
 
 def _add_check(verbs: Verbs) -> None:

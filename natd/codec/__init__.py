@@ -81,6 +81,12 @@ class Decoder(Protocol):
         """Per layer the codes `[B, per_frame]` of one frame -> samples `[B, frame_samples]` float32."""
 
 
+def heard_layers(tokenizer: Any) -> tuple[str, ...]:
+    """The types of layers whose codes its decoder takes: acoustic, unless its `decodes` says otherwise."""
+    found: tuple[str, ...] = getattr(tokenizer, "decodes", ("acoustic",))
+    return found
+
+
 class LateDecoder(Decoder, Protocol):
     """A decoder whose samples are late: the first `decoder_delay_samples` of a stream are of none."""
 

@@ -115,6 +115,8 @@ class Mimi:
             self._decoder.initial_state(batch),
         )
 
+    decodes = ("semantic", "acoustic")  # types of layers; the first of them holds sound too
+
     @torch.no_grad()
     def decode(self, codes: list[Tensor], state: MimiDecoderState) -> Tensor:
         """Codes [B, 1] of any number of layers from the first -> samples [B, 1920] float32 in -1..1."""

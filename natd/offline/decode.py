@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import Tensor
 
 from natd import codec
+from natd.codebooks.fit import one_thread
 from natd.codec import mel
 from natd.codec.vocoder import DELAY_SAMPLES, Vocoder
 from natd.errors import ConfigError, ModelError, OutputError, SourceError, WireError
@@ -130,8 +131,8 @@ class Wave:
 class Voices:
     """The tokenizers that headers ask for, each opened once."""
 
-    def __init__(self, layers: int | None) -> None:
-        self._layers = layers
+    def __init__(self, layers: int | None, tokenizer: str | None = None) -> None:
+        self._layers, self._tokenizer = layers, tokenizer
         self._opened: dict[str, codec.Tokenizer] = {}
         self._vocoder: Vocoder | None = None
 
@@ -141,15 +142,14 @@ class Voices:
         self.begin(header)
 
     def layers(self, header: Header) -> list[int]:
-        """Which layers of the stream are turned into sound: the acoustic ones, or the first of them."""
-        acoustic = [i for i, layer in enumerate(header.layers) if layer.type == "acoustic"]
-        if not acoustic:
+        """Which layers of the stream are turned into sound: those that hold it, or the first of them."""
+        if not any(layer.type == "acoustic" for layer in header.layers):
             raise ConfigError(f"the stream {header.stream} has no acoustic layers: there is no sound in it")
-        if self._layers is not None and not 1 <= self._layers <= len(acoustic):
-            raise ConfigError(
-                f"{self._layers} layers; the stream {header.stream} has 1 to {len(acoustic)} acoustic ones"
-            )
-        return acoustic[: self._layers]
+        kinds = codec.heard_layers(self._open(header))
+        sounding = [i for i, layer in enumerate(header.layers) if layer.type in kinds]
+        if self._layers is not None and not 1 <= self._layers <= len(sounding):
+            raise ConfigError(f"{self._layers} layers; the stream {header.stream} has 1 to {len(sounding)} that sound")
+        return sounding[: self._layers]
 
     def begin(self, header: Header) -> Run:
         """A run of the stream's tokenizer; ModelError if the installed one has other codes."""
@@ -164,7 +164,7 @@ class Voices:
     def _open(self, header: Header) -> codec.Tokenizer:
         asked = header.tokenizer
         if asked.name not in self._opened:
-            self._opened[asked.name] = codec.open_tokenizer(asked.name)
+            self._opened[asked.name] = codec.open_tokenizer(self._tokenizer or asked.name)
         tokenizer = self._opened[asked.name]
         here = tokenizer.spec
         if here.info.codebook_id != asked.codebook_id:
@@ -228,15 +228,18 @@ class Epoch:
         self._run = None
 
 
-def decode_recording(file: str, output: Path, layers: int | None, stream: str | None) -> int:
+def decode_recording(
+    file: str, output: Path, layers: int | None, stream: str | None, tokenizer: str | None = None
+) -> int:
     """Write the sound of the recording `file` (- is standard input) to `output`; 0, or the error that ended it.
 
-    Epochs of one stream follow one another; `stream` says which where there are several.
+    Epochs of one stream follow one another; `stream` says which where there are several. `tokenizer` opens the one
+    that made it where the name in the header is not enough, as of weights in a folder. On one thread.
     """
     started = time.perf_counter()
-    with _opened(file) as lines, _progress(file) as progress:
+    with _opened(file) as lines, _progress(file) as progress, one_thread():
         events = _events(file, lines, progress)
-        epochs = _decode(events, output, Voices(layers), stream)
+        epochs = _decode(events, output, Voices(layers, tokenizer), stream)
     if not epochs:
         which = f"the stream {stream}" if stream else "a stream"
         raise SourceError(f"{file}: no header of {which}: there is nothing to decode")

@@ -160,7 +160,7 @@ def test_a_recording_by_another_model_is_refused_and_the_file_there_is_kept(spok
 @pytest.mark.parametrize("layers", [0, 17])
 def test_layers_that_are_not_there_are_refused(spoken, tmp_path, layers):
     story, _ = told(spoken, 2)
-    with pytest.raises(ConfigError, match=f"{layers} layers; the stream stage has 1 to 16 acoustic ones"):
+    with pytest.raises(ConfigError, match=f"{layers} layers; the stream stage has 1 to 16 that sound"):
         decode_recording(written(tmp_path, story.lines), tmp_path / "out.wav", layers, None)
 
 
