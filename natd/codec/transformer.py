@@ -60,7 +60,7 @@ class Positions:
 
 
 class Transformer:
-    """The layers PREFIX.layers.N of `tensors`, in the dtype and on the device of `like`."""
+    """The layers PREFIX.layers.N of `tensors`, in `dtype`."""
 
     def __init__(self, prefix: str, layout: Layout, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
         names = [f"{prefix}.layers.{i}" for i in range(layout.layers)]
