@@ -37,14 +37,15 @@ def _options(hop: str, window: str, semantic: str, acoustic: str) -> dict[str, s
     return {**whole, "features": "kept", "dtype": "float32", "from": ""}
 
 
-# A frame of MERT holds a whole number of vectors: 36 in 0.48 s. Phones are clearest in layers 7-10 of HuBERT and WavLM,
-# in 5-8 of wav2vec 2.0 (Pasad et al., 2021 and 2023).
+# A frame of MERT holds a whole number of vectors, 36 in 0.48 s; its net costs more than that much time on one core, so
+# twice that is usual. Phones are clearest in layers 7-10 of HuBERT and WavLM, in 5-8 of wav2vec 2.0 (Pasad et al.,
+# 2021 and 2023).
 PUBLISHED = {
     "hubert": Published("facebook/hubert-base-ls960", ("hubert",), 16_000, True, _options("0.5", "5", "7,8,9,10", "2")),
     "wavlm": Published("microsoft/wavlm-base", ("wavlm",), 16_000, False, _options("0.5", "5", "7,8,9,10", "2")),
     "wav2vec2": Published("facebook/wav2vec2-base", ("wav2vec2",), 16_000, True, _options("0.5", "5", "5,6,7,8", "2")),
     "mert": Published(
-        "m-a-p/MERT-v1-95M", ("mert_model", "hubert"), 24_000, True, _options("0.48", "4.8", "5,6,7,8", "2")
+        "m-a-p/MERT-v1-95M", ("mert_model", "hubert"), 24_000, True, _options("0.96", "4.8", "5,6,7,8", "2")
     ),
 }
 # What config.json may leave out.

@@ -31,6 +31,7 @@ class Transformer:
         self._position = _Position(tensors, config, dtype)
         self._norm = _Norm(tensors, "encoder.layer_norm", config)
         bias = distance_bias(tensors, config, length)
+        bias = None if bias is None else bias.to(dtype)
         self._layers = [_Layer(tensors, f"encoder.layers.{i}", config, bias, dtype) for i in range(deepest)]
 
     def __call__(self, x: Tensor, unheard: Tensor) -> list[Tensor]:
@@ -90,7 +91,7 @@ class _Layer:
         self._narrow = _linear(_pair(tensors, f"{name}.feed_forward.output_dense"), dtype)
         self._norm = _Norm(tensors, f"{name}.layer_norm", config)
         self._final_norm = _Norm(tensors, f"{name}.final_layer_norm", config)
-        self._gate = None if bias is None else _Gate(tensors, f"{name}.attention", bias, self._heads, dtype)
+        self._gate = None if bias is None else _Gate(tensors, f"{name}.attention", bias, self._heads)
 
     def __call__(self, x: Tensor, at: slice, mask: Tensor) -> Tensor:
         """[B, T, H] float32 and what is added to the scores [B, 1, 1, T] -> [B, len(at), H] float32."""
@@ -106,8 +107,9 @@ class _Layer:
         found = []
         for q, k, v, m, asked in zip(query, key, value, mask.to(self._dtype), own, strict=True):
             # One row: the shape, and with it the rounding, is that of any batch.
-            bias = m if self._gate is None else m + self._gate(asked, at)
-            scores = torch.bmm(q, k).add_(bias)
+            scores = torch.bmm(q, k).add_(m)
+            if self._gate is not None:
+                scores.addcmul_(*self._gate(asked, at))
             found.append(torch.bmm(scores.softmax(2), v.transpose(1, 2)))
         return torch.stack(found).transpose(1, 2).flatten(2)
 
@@ -115,18 +117,18 @@ class _Layer:
 class _Gate:
     """How much of the bias of distance a query takes: WavLM."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], name: str, bias: Tensor, heads: int, dtype: torch.dtype) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], name: str, bias: Tensor, heads: int) -> None:
         # The model sums two groups of 4 outputs; the sum of their weights does the same.
         weight, offset = (t.unflatten(0, (2, 4)).sum(1) for t in _pair(tensors, f"{name}.gru_rel_pos_linear"))
         self._matrix = Linear(weight, offset)
         self._factor = tensors[f"{name}.gru_rel_pos_const"].flatten()[:, None]  # [heads, 1]
-        self._bias, self._heads, self._dtype = bias, heads, dtype
+        self._bias, self._heads = bias, heads
 
-    def __call__(self, x: Tensor, at: slice) -> Tensor:
-        """The queries' inputs [len(at), H] float32 -> their bias [heads, len(at), T]."""
+    def __call__(self, x: Tensor, at: slice) -> tuple[Tensor, Tensor]:
+        """The queries' inputs [len(at), H] float32 -> two factors of their bias, [heads, len(at), 1 and T]."""
         first, second = self._matrix(x.unflatten(1, (self._heads, -1))).transpose(0, 1).sigmoid().unbind(2)
         gate = first * (second * self._factor - 1.0) + 2.0  # [heads, len(at)]
-        return (gate[:, :, None] * self._bias[:, at]).to(self._dtype)
+        return gate[:, :, None].to(self._bias.dtype), self._bias[:, at]
 
 
 class _Norm:

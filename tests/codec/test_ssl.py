@@ -306,8 +306,8 @@ def test_the_usual_frames_hold_whole_numbers_of_vectors() -> None:
     for name in MODELS:
         encoder = reference(name).encoder(usual="semantic=4:acoustic=1")
         seconds = encoder.frame_samples / encoder.sr
-        assert (encoder.plan.per_frame, seconds) == ((36, 0.48) if name == "mert" else (25, 0.5))
-        assert encoder.plan.frames == 10
+        assert (encoder.plan.per_frame, seconds) == ((72, 0.96) if name == "mert" else (25, 0.5))
+        assert encoder.plan.frames == (5 if name == "mert" else 10)
 
 
 @pytest.mark.parametrize("asked, said", [
