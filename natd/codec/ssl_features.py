@@ -49,10 +49,12 @@ class WaveformEncoder:
         if found != self._kernels:
             raise ValueError(f"kernels of {found}, not {self._kernels}")
         self._eps = float(config["layer_norm_eps"])
-        self._projection_norm = [tensors[f"feature_projection.layer_norm.{part}"] for part in ("weight", "bias")]
-        projection = [tensors[f"feature_projection.projection.{part}"].to(dtype) for part in ("weight", "bias")]
-        self._projection = Linear(*projection)
-        self.width = projection[0].shape[0]
+        self._norm_weight, self._norm_bias = (
+            tensors[f"feature_projection.layer_norm.{part}"] for part in ("weight", "bias")
+        )
+        weight, bias = (tensors[f"feature_projection.projection.{part}"].to(dtype) for part in ("weight", "bias"))
+        self._projection = Linear(weight, bias)
+        self.width = weight.shape[0]
 
     @property
     def sums(self) -> int:
@@ -95,7 +97,7 @@ class WaveformEncoder:
         for matrix, kernel, stride in zip(self._rest, self._kernels[1:], self._strides[1:], strict=True):
             width = y.shape[2]
             y = matrix(y.view(y.shape[0], -1).unfold(1, kernel * width, stride * width))
-        y = functional.layer_norm(y.float(), (y.shape[2],), *self._projection_norm, self._eps)
+        y = functional.layer_norm(y.float(), (y.shape[2],), self._norm_weight, self._norm_bias, self._eps)
         return self._projection(y.to(self._dtype)).float()
 
 

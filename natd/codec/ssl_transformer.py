@@ -100,10 +100,10 @@ class _Layer:
         return self._final_norm(x + self._narrow(self._wide(x.to(self._dtype))))
 
     def _attention(self, x: Tensor, own: Tensor, at: slice, mask: Tensor) -> Tensor:
-        query = (
-            self._query(own.to(self._dtype)).unflatten(2, (self._heads, -1)).transpose(1, 2)
-        )  # [B, heads, len(at), D]
-        key, value = self._key_value(x.to(self._dtype)).unflatten(2, (2, self._heads, -1)).permute(2, 0, 3, 4, 1)
+        batch, heads = x.shape[0], self._heads
+        query = self._query(own.to(self._dtype)).view(batch, own.shape[1], heads, -1).transpose(1, 2)
+        both = self._key_value(x.to(self._dtype)).view(batch, x.shape[1], 2, heads, -1)
+        key, value = both.permute(2, 0, 3, 4, 1)  # [B, heads, D, T]
         found = []
         for q, k, v, m, asked in zip(query, key, value, mask.to(self._dtype), own, strict=True):
             # One row: the shape, and with it the rounding, is that of any batch.
@@ -119,14 +119,14 @@ class _Gate:
 
     def __init__(self, tensors: Mapping[str, Tensor], name: str, bias: Tensor, heads: int) -> None:
         # The model sums two groups of 4 outputs; the sum of their weights does the same.
-        weight, offset = (t.unflatten(0, (2, 4)).sum(1) for t in _pair(tensors, f"{name}.gru_rel_pos_linear"))
+        weight, offset = (t.reshape(2, 4, *t.shape[1:]).sum(1) for t in _pair(tensors, f"{name}.gru_rel_pos_linear"))
         self._matrix = Linear(weight, offset)
         self._factor = tensors[f"{name}.gru_rel_pos_const"].flatten()[:, None]  # [heads, 1]
         self._bias, self._heads = bias, heads
 
     def __call__(self, x: Tensor, at: slice) -> tuple[Tensor, Tensor]:
         """The queries' inputs [len(at), H] float32 -> two factors of their bias, [heads, len(at), 1 and T]."""
-        first, second = self._matrix(x.unflatten(1, (self._heads, -1))).transpose(0, 1).sigmoid().unbind(2)
+        first, second = self._matrix(x.reshape(x.shape[0], self._heads, -1)).transpose(0, 1).sigmoid().unbind(2)
         gate = first * (second * self._factor - 1.0) + 2.0  # [heads, len(at)]
         return gate[:, :, None].to(self._bias.dtype), self._bias[:, at]
 
