@@ -67,13 +67,17 @@ class Mimi:
         count = number(NAME, "codebooks", found["codebooks"], 1, config["num_quantizers"])
         window = number(NAME, "window", found["window"] or str(config["sliding_window"]), 1, MOST_WINDOW)
         self._dtype, self._device = _dtype(found["dtype"]), torch.device(device)
-        tensors = {name: tensor.to(device).float() for name, tensor in checkpoint.tensors.items()}
+        # Matrices are packed, which copies them; the little that stays as it is would keep the whole file in memory.
+        tensors = {
+            name: tensor.to(device, torch.float32, copy=tensor.dim() == 1)
+            for name, tensor in checkpoint.tensors.items()
+        }
 
         def weights(name: str) -> tuple[Tensor, Tensor | None]:
             bias = tensors.get(f"{name}.bias")
             return tensors[f"{name}.weight"].to(self._dtype), None if bias is None else bias.to(self._dtype)
 
-        self._up = weights("upsample.conv")[0][:, 0]
+        self._up = weights("upsample.conv")[0][:, 0].clone()
         step = self._up.shape[1] // 2  # positions of the transformers in a frame
         convs, layers = _seanet(config), _transformer(config, window, step)
         self._encoder = seanet.encoder("encoder", convs, weights)
