@@ -18,6 +18,7 @@ from natd.clock import Clock, SystemClock
 from natd.codebooks import naming
 from natd.encoding import Coded, Encoding
 from natd.engine import Engine
+from natd.errors import SourceError
 from natd.metrics import Metrics
 from natd.packer import Packer
 from natd.settings import StatsSettings, StreamSettings
@@ -61,6 +62,7 @@ class Stream:
         self._task: asyncio.Task[None] | None = None
         self._intake_task: asyncio.Task[None] | None = None
         self._drain_by_ns: int | None = None
+        self._failure: SourceError | None = None
         self._announced = False
         self._t0_mono_ns: int | None = None
         self.epoch = new_epoch(self._clock.unix_ns())
@@ -133,12 +135,10 @@ class Stream:
 
     async def _intake(self) -> None:
         try:
-            async for event in self._source:
-                chunks = self._assembler.feed(event)
-                if isinstance(event, Block) and self._t0_mono_ns is None:
-                    self._t0_mono_ns = event.mono_ns - self._assembler.elapsed_ns
-                if await self._feed(self._limited(chunks)):
-                    return
+            await self._take_in()
+        except SourceError as error:
+            self._failure = error  # what came before it is still encoded
+            await self._feed(self._limited(self._assembler.feed(End("error"))))
         except asyncio.CancelledError:
             if self._drain_by_ns is None:
                 raise
@@ -146,6 +146,14 @@ class Stream:
                 self._pending.extend(self._limited(self._assembler.feed(End("shutdown"))))
             for item in self._pending:
                 self._backlog.put_nowait(item)
+
+    async def _take_in(self) -> None:
+        async for event in self._source:
+            chunks = self._assembler.feed(event)
+            if isinstance(event, Block) and self._t0_mono_ns is None:
+                self._t0_mono_ns = event.mono_ns - self._assembler.elapsed_ns
+            if await self._feed(self._limited(chunks)):
+                return
 
     async def _feed(self, items: Sequence[Item]) -> bool:
         """Hand items on; true once an `End` was among them. What a cancel interrupts stays in `_pending`."""
@@ -195,6 +203,8 @@ class Stream:
                     self._publish_all(self._packer.format(self._input(form)))
                 case End(reason):
                     await self._rest(coding)
+                    if self._failure is not None:
+                        raise self._failure
                     self._announce(self._clock.mono_ns())
                     self._end(reason)
                     return

@@ -319,4 +319,7 @@ class FrameAssembler:
     def _give_gap(self, out: list[Chunk]) -> None:
         gap, self._gap = self._gap, None
         if gap is not None and gap.end > gap.fi:
-            out.append(GapChunk(gap.fi, gap.end - gap.fi, gap.cause, float(gap.lost * 1000)))
+            frames = gap.end - gap.fi
+            # At the end a loss may reach into a frame that is dropped because it was cut short.
+            lost = min(gap.lost, Fraction(frames * self.frame_samples, self.sr))
+            out.append(GapChunk(gap.fi, frames, gap.cause, float(lost * 1000)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from natd import __version__
 from natd.cli import nat_models
-from natd.cli.verbs import Adds, Verb, Verbs, add_tokenizer, count, join_tokenizers, positive, verb
+from natd.cli.verbs import Adds, Verb, Verbs, add_tokenizer, count, join_tokenizers, natural, positive, verb
 from natd.errors import NatdError
 
 PUBLISH = "tcp://127.0.0.1:5556"
@@ -301,17 +301,15 @@ def _add_train_ears(verbs: Verbs) -> None:
     about = "train the embedded tokenizer anew, from a folder of recordings and sounds of its own making"
     p = verb(verbs, "ears", train_ears, about, "nat train ears --audio recordings/ --out fitted/")
     p.description = f"""{p.description}
-It takes about an hour on two cores. It needs `pip install 'natd[train]'` and the Debian packages fluidsynth,
+It takes about 45 minutes on two cores. It needs `pip install '.[train]'` and the Debian packages fluidsynth,
 fluid-soundfont-gm and espeak-ng. What each stage gives is kept in OUT/work: a run that was stopped goes on behind the
 last stage that is there. Weights, legend, manifest, figures and card go to OUT; natd/models holds those in use."""
     p.add_argument("--audio", type=Path, required=True, metavar="DIR", help="folder of recordings")
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for weights, legend and card")
-    p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all that is drawn (default: 0)")
+    p.add_argument("--seed", type=natural, default=0, metavar="N", help="seed of all that is drawn (default: 0)")
     p.add_argument("--threads", type=count, default=2, metavar="N", help="threads (default: 2); they shape the result")
     p.add_argument("--device", default="cpu", metavar="DEVICE", help="where nets learn: cpu (default) or cuda")
-    p.add_argument(
-        "--scale", type=count, default=1, metavar="N", help="N times the data and the steps (default: 1, an hour)"
-    )
+    p.add_argument("--scale", type=count, default=1, metavar="N", help="N times the data and the steps (default: 1)")
 
 
 def train_ears(args: argparse.Namespace) -> int:

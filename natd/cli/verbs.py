@@ -50,6 +50,11 @@ def count(text: str) -> int:
     return int(text)
 
 
+def natural(text: str) -> int:
+    """A whole number from 0 on."""
+    return 0 if text.isdecimal() and not text.strip("0") else count(text)
+
+
 def positive(text: str) -> float:
     """A number above 0."""
     try:

@@ -18,4 +18,6 @@ def present(device: str) -> str:
         log.info("device auto: %s", device)
     elif device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"device {device} was asked for but torch finds no CUDA device: use cpu, or auto")
+    elif device != "cpu" and not device.startswith("cuda"):
+        raise ConfigError(f"there is no device {device!r}: use cpu, cuda, cuda:N, or auto")
     return device

@@ -240,9 +240,7 @@ def _places() -> tuple[Tensor, Tensor, Tensor]:
     """Class of each code [256], the codes of each group, the first one repeated [4 * 96], group of each code [256]."""
     kinds = [NO_PITCH] * FIRST_NOTE + list(range(NOTE, CLASSES)) + [MIX] * MIXES + [NO_PITCH] * NOISES
     first = [sum(GROUPS[:i]) for i in range(len(GROUPS))]
-    members = [
-        at + (i if i < size else 0) for at, size in zip(first, GROUPS, strict=True) for i in range(max(GROUPS))
-    ]
+    members = [at + (i if i < size else 0) for at, size in zip(first, GROUPS, strict=True) for i in range(max(GROUPS))]
     groups = [i for i, size in enumerate(GROUPS) for _ in range(size)]
     return torch.tensor(kinds), torch.tensor(members), torch.tensor(groups)
 

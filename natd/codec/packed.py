@@ -43,10 +43,11 @@ class Linear:
     def __call__(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
         """[..., K] -> [..., N], with `plus` [..., N] added (only without an activation)."""
         if not self._packed:
-            y = _activated(functional.linear(x, self._weight, self._bias), self._activation)
-            return y if plus is None else y + plus
+            alone = _activated(functional.linear(x, self._weight, self._bias), self._activation)
+            return alone if plus is None else alone + plus
         shape = x.shape[:-1]
         x = _company(x)
+        y: Tensor
         if plus is not None:  # as a part of the product it costs no reading and writing of its own
             y = _WITH_SUM(x, _company(plus), self._weight, self._bias, "add")
         else:

@@ -22,6 +22,8 @@ def evaluate_tokenizer(name: str, audio_dir: Path, seed: int, out: Path | None, 
     """Table on standard output, how it goes on standard error, the same figures in `out`, a picture in `plot`."""
     if plot is not None:
         picture.check(plot)  # minutes before it is drawn
+    if out is not None and not out.absolute().parent.is_dir():
+        raise OutputError(f"{out}: there is no folder {out.absolute().parent}")
     started = time.monotonic()
 
     def progress(text: str) -> None:

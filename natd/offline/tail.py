@@ -59,10 +59,15 @@ def live(address: Address, stream: str | None, seconds: float | None) -> Events:
     """The events of `stream` (None: the only one), for so many seconds; close it when done."""
     name = stream or _only_stream(address)
     with closing(_by_http(address.http, name) if address.http else _by_zeromq(address, name)) as events:
-        stop = None if seconds is None else time.monotonic() + seconds
+        stop, heard = None if seconds is None else time.monotonic() + seconds, False
         for event in events:
+            heard = heard or event is not None
             yield event
             if stop is not None and time.monotonic() >= stop:
+                if not heard:
+                    raise SourceError(
+                        f"nothing came from a stream {name} in {seconds:g} s; `nat tail` names what is there"
+                    )
                 return
 
 

@@ -163,7 +163,7 @@ class HttpSink:
         try:
             return await handler(request)
         except web.HTTPException as error:
-            return self._error(error.status, "bad_request", error.reason)
+            return self._error(error.status, "bad_request", f"{error.reason}: {request.path}")
 
     def _error(self, status: int, code: str, message: str) -> web.Response:
         self.counters["http_refused"] += 1

@@ -17,6 +17,7 @@ import orjson
 import zmq
 
 from natd.endpoints import OFF, CurveServer, check_bind
+from natd.errors import ConfigError
 from natd.sinks.control import Call, printable
 from natd.sinks.zeromq_io import ZeromqLimits, ZeromqThread
 from natd.wire import ErrorEvent, Event, encode
@@ -151,6 +152,8 @@ class ZeromqSink:
             if not isinstance(answer, bytes):
                 answer = orjson.dumps({"event": "answer", "op": call.op, **answer}) + b"\n"
             reply = answer
+        except ConfigError as error:  # what was asked for is not there
+            reply = self._failure("unknown_code", str(error))
         except Exception as error:  # a fault in one answer is told to its asker and logged; the daemon goes on
             log.exception("control op %s failed", call.op)
             reply = self._failure("failed", f"{type(error).__name__}: {error}")

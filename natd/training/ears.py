@@ -19,6 +19,7 @@ from natd.codebooks import store
 from natd.codebooks.fit import one_thread
 from natd.codec import ears
 from natd.codec.devices import present
+from natd.errors import OutputError
 from natd.evaluation import evaluate
 from natd.training import (
     acoustic,
@@ -57,7 +58,10 @@ def train(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        out.joinpath("work").mkdir(parents=True, exist_ok=True)
+        try:
+            out.joinpath("work").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{out}: {error.strerror}: nothing can be written there") from error
         run = Run(audio_dir, out / "work", seed, threads, progress, plan or Plan(), device)
         manifest, figures = weights(run, out)
         return measured(run, out, manifest, figures)

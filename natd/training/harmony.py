@@ -26,13 +26,13 @@ from natd.codec.harmony_net import (
     HarmonyNet,
     initial_tensors,
 )
-from natd.training import harmony_frames
+from natd.training import harmony_frames, harmony_tones
 from natd.training.harmony_frames import Frames, joined, kept
 from natd.training.recordings import clips_of
 
 Progress = Callable[[str], None]
 PIECES = 400
-NOISE_CLIPS = 60
+NOISE_CLIPS, TONE_CLIPS = 60, 96
 STEPS = 5000
 BATCH = 128
 RATE = 2e-3
@@ -72,10 +72,12 @@ def material(audio_dir: Path, seed: int, progress: Progress, folder: Path | None
         numbers = range(first, min(pieces, first + harmony_frames.GROUP))
         path = folder and folder / f"pieces-{seed}-{numbers[0]}-{len(numbers)}.safetensors"
         parts.append(kept(path, lambda n=numbers: harmony_frames.pieces(net, n, seed)))  # type: ignore[misc]
-        if first % (8 * harmony_frames.GROUP) == 0:
+        if first % (2 * harmony_frames.GROUP) == 0:
             progress(f"heard {numbers[-1] + 1} of {pieces} pieces, {time.monotonic() - began:.0f} s")
     path = folder and folder / f"noises-{seed}.safetensors"
     parts.append(kept(path, lambda: harmony_frames.noises(net, NOISE_CLIPS, seed)))
+    path = folder and folder / f"tones-{seed}.safetensors"
+    parts.append(kept(path, lambda: harmony_tones.tones(net, TONE_CLIPS, seed)))
     clips = [c for c in clips_of(audio_dir) if c.part == "fit"]
     clips.sort(key=lambda c: c.path.stat().st_size)
     heard = []

@@ -30,7 +30,7 @@ __all__ = [
 
 Samples = NDArray[np.float32]
 FONTS = Path("/usr/share/sounds/sf2")
-CURE = "on Debian: apt-get install fluidsynth fluid-soundfont-gm timgm6mb-soundfont; pip install 'natd[train]'"
+CURE = "on Debian: apt-get install fluidsynth fluid-soundfont-gm timgm6mb-soundfont espeak-ng; pip install '.[train]'"
 RATE = 48_000  # rendered at, so that what FluidSynth's interpolation folds back lies above 12 kHz
 BEND_CENTS = 200.0  # the General MIDI range of the pitch wheel
 RUMBLE_HZ = 8.0  # nothing below, all above twice as much

@@ -34,7 +34,9 @@ class Clip:
 def clips_of(audio_dir: Path) -> list[Clip]:
     """Every recording below the known folders, in order of path; SourceError if none is to fit or none held out."""
     if not audio_dir.is_dir():
-        raise SourceError(f"there is no folder {audio_dir}")
+        raise SourceError(
+            f"{audio_dir} is a file, not a folder" if audio_dir.exists() else f"there is no folder {audio_dir}"
+        )
     clips = [
         c for path in sorted(audio_dir.rglob("*")) if path.suffix in AUDIO and (c := _clip(path, audio_dir)) is not None
     ]

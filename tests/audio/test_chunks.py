@@ -311,3 +311,10 @@ def test_what_it_holds_is_bounded():
         assembler.feed(block(i * 48, x, 48000))
         assert len(assembler._blocks) <= 3840 // 48 + 480 // 48 + 2
     assert assembler.delay_ms == 5.0 and assembler.resampler == "soxr-hq"
+
+
+def test_a_loss_that_the_end_cuts_short_is_no_longer_than_its_frames():
+    """12 whole frames of bad samples and half of a thirteenth, which is dropped."""
+    bad = np.full((24_000, 1), np.nan, np.float32)
+    (gap,) = gaps(run([Block(0, bad, 0), End("eof")], 24_000, 1, 24_000, 1920))
+    assert (gap.frames, gap.lost_ms) == (12, 960.0)

@@ -123,3 +123,10 @@ def test_two_tokenizers_are_one_name(capsys, monkeypatch):
     with pytest.raises(SystemExit) as done:
         nat.main(["tokenize", "a.wav", "--semantic", "ears"])
     assert done.value.code == 2 and "--semantic and --acoustic belong together" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [("--seed", "-1"), ("--threads", "0"), ("--scale", "0.5")])
+def test_numbers_that_are_none_are_usage(wrong, capsys):
+    with pytest.raises(SystemExit) as done:
+        main(["train", "ears", "--audio", "a", "--out", "b", *wrong])
+    assert done.value.code == 2 and "is not a whole number above 0" in capsys.readouterr().err

@@ -50,3 +50,8 @@ def test_nobody_there():
 def test_a_stream_that_is_not_published_over_http(daemon):
     with pytest.raises(SourceError, match="Not Found"):
         follow(Address("", "", http=daemon.http), "other", raw=True, seconds=1.0)
+
+
+def test_a_stream_that_is_not_there_is_an_error_also_within_seconds(address):
+    with pytest.raises(SourceError, match="nothing came from a stream nosuch in 0.5 s"):
+        follow(address, "nosuch", raw=True, seconds=0.5)

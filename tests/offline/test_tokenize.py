@@ -132,3 +132,15 @@ def test_output_that_cannot_be_written_is_an_error(recording, tmp_path):
 )
 def test_streams_are_named_after_files(file, name):
     assert stream_name(file) == name
+
+
+def test_what_came_before_a_damage_is_tokenized(recording, tmp_path, capsys):
+    samples = np.random.default_rng(5).uniform(-0.5, 0.5, 3 * 24_000).astype(np.float32)
+    damaged, out = tmp_path / "cut.flac", tmp_path / "cut.ndjson"
+    soundfile.write(damaged, samples, 24_000)
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size * 5 // 6])
+    assert tokenize_files([str(damaged)], out, "ears", 1000.0) == 66
+    assert "cannot be decoded after 2.000 s" in capsys.readouterr().err
+    events = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [e["event"] for e in events[-2:]] == ["error", "end"] and events[-1]["reason"] == "error"
+    assert sum(e["event"] == "frame" for e in events) == 25  # of 2 s

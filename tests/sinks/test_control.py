@@ -8,6 +8,7 @@ import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from natd.errors import ConfigError
 from natd.sinks.control import MAX_REPLY_BYTES, Call, ControlDesk
 from natd.sinks.replay import StreamLog
 from natd.wire import encode
@@ -115,8 +116,13 @@ def test_answers_are_called_on_the_loop_and_may_wait(context):
     def fails(request):
         raise ValueError("no \x1b[31m card")
 
+    def legend(request):
+        if "layer" in request:
+            raise ConfigError("no layer S9")
+        return b'{"as":"it is"}\n'
+
     answers = {"status": lambda request: {"loop": asyncio.get_running_loop().is_running()},
-               "legend": lambda request: b'{"as":"it is"}\n', "devices": slowly, "keyframe": fails}  # fmt: skip
+               "legend": legend, "devices": slowly, "keyframe": fails}  # fmt: skip
     with running_sink(answers=answers) as running:
         dealer = asker(context, running.sink.control_endpoint)
         assert json.loads(ask(dealer, {"op": "status"})[0]) == {"event": "answer", "op": "status", "loop": True}
@@ -125,7 +131,9 @@ def test_answers_are_called_on_the_loop_and_may_wait(context):
             "event": "answer", "op": "devices", "asked": {"op": "devices", "stream": "stage"}}  # fmt: skip
         assert validate_line(ask(dealer, {"op": "keyframe"})[0]) == {
             "event": "error", "code": "failed", "message": "ValueError: no ?[31m card"}  # fmt: skip
-        assert running.sink.counters["control_failed"] == 1
+        assert validate_line(ask(dealer, {"op": "legend", "layer": "S9"})[0]) == {
+            "event": "error", "code": "unknown_code", "message": "no layer S9"}  # fmt: skip
+        assert running.sink.counters["control_failed"] == 2
         assert json.loads(ask(dealer, {"op": "status"})[0])["loop"] is True
 
 
