@@ -133,7 +133,7 @@ def opened(name: str, folder: Path, random: bool) -> tuple[Tokenizer, str]:
     except ModelError:
         if not random or "from=" in name:
             raise
-        return open_tokenizer(stand_ins.named(name, folder)), "random"
+        return stand_ins.opened(name, folder), "random"
 
 
 def _lines(

@@ -12,6 +12,7 @@ from torch import Tensor
 from natd.offline import stand_ins
 
 MIMI_STEPS = 130  # after which its window of attention is full
+WINDOW_S, HOP_S = 5.0, 0.5  # of an encoder that hears a window anew for every hop
 CODEC_S = 0.34  # a chunk of a codec without streaming, encoded by itself: its cheapest size, and other codes
 
 
@@ -34,6 +35,8 @@ def of(name: str) -> dict[str, Peer]:
     base = name.partition(":")[0]
     if base == "mimi":
         return {"  transformers, streaming": _mimi(name)}
+    if base in ("hubert", "wavlm", "wav2vec2"):
+        return {f"  transformers, {WINDOW_S:g} s window": _window(name)}
     if base in ("encodec", "dac", "snac"):
         owner = "its package" if base == "snac" else "transformers"
         return {f"  {owner}, chunks alone": _chunks(name)}
@@ -52,6 +55,12 @@ def _mimi(name: str) -> Peer:
         return out.audio_codes
 
     return Peer(step, 1e3 * frame / model.config.sampling_rate, MIMI_STEPS)
+
+
+def _window(name: str) -> Peer:
+    module = stand_ins.build(name).module
+    sound = 0.1 * torch.randn(1, int(WINDOW_S * 16_000))
+    return Peer(lambda _: module(sound, output_hidden_states=True), 1e3 * HOP_S)
 
 
 def _chunks(name: str) -> Peer:

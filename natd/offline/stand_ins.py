@@ -18,10 +18,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from natd.codec import Tokenizer, open_tokenizer, ssl
 from natd.codec.checkpoint import CONFIG, WEIGHTS
 from natd.errors import ConfigError
 
 SEED = 0
+PLAIN = {"mimi": "Mimi", "encodec": "Encodec", "hubert": "Hubert", "wavlm": "WavLM", "wav2vec2": "Wav2Vec2"}
+MERT = {"model_type": "mert_model", "sample_rate": 24_000}
+SSL = ("hubert", "wavlm", "wav2vec2", "mert")
+CODES, LEVELS = 512, 4  # of the codebooks that such an encoder would be given
 DAC = {
     "16khz": {"downsampling_ratios": [2, 4, 5, 8], "n_codebooks": 12, "sampling_rate": 16_000},
     "24khz": {"downsampling_ratios": [2, 4, 5, 8], "n_codebooks": 32, "sampling_rate": 24_000},
@@ -47,11 +52,27 @@ class Model:
     config: Mapping[str, Any]
 
 
+def opened(name: str, folder: Path) -> Tokenizer:
+    """The tokenizer `name` (with options, but without `from=`) over random weights, which are written to `folder`."""
+    base, _, options = named(name, folder).partition(":")
+    if base not in SSL:
+        return open_tokenizer(f"{base}:{options}")
+    encoder = ssl.open_encoder(base, options=options)
+    draw = torch.Generator().manual_seed(SEED)
+    shape = (CODES, encoder.vectors(torch.zeros(1, encoder.frame_samples), encoder.initial_state(1))["A"].shape[-1])
+    books = {f"S{i}.codes": torch.randn(shape, generator=draw) for i in range(len(encoder.plan.semantic))}
+    books["A.codes"] = torch.randn(LEVELS, *shape, generator=draw)
+    return ssl.Ssl(encoder, books, {}, "random")
+
+
 def named(name: str, folder: Path) -> str:
-    """Write the checkpoint of `name` (with options, but without `from=`) to `folder`; the name that opens it there."""
+    """Write the checkpoint of `name` to `folder`; the name that opens it there."""
     made = build(name)
     if hasattr(made.module, "save_pretrained"):  # which writes the published names
         made.module.save_pretrained(folder)
+        if made.config is MERT:  # a HuBERT at another rate, under another name
+            known = json.loads((folder / CONFIG).read_text())
+            (folder / CONFIG).write_text(json.dumps(known | MERT))
         return f"{name}:from={folder}"
     (folder / CONFIG).write_text(json.dumps(made.config))
     tensors: dict[str, Tensor] = made.module.state_dict()
@@ -64,13 +85,15 @@ def build(name: str) -> Model:
     base, _, options = name.partition(":")
     size = dict(word.split("=", 1) for word in options.split(":") if "=" in word).get("model", "")
     torch.manual_seed(SEED)
-    if base in ("mimi", "encodec"):
-        return _of_transformers({"mimi": "Mimi", "encodec": "Encodec"}[base], {})
+    if base in PLAIN:
+        return _of_transformers(PLAIN[base], {})
+    if base == "mert":
+        return Model(_of_transformers("Hubert", {}).module, MERT)
     if base == "dac":
         return _of_transformers("Dac", DAC[size or "44khz"])
     if base == "snac":
         return _snac(SNAC[size or "24khz"])
-    raise ConfigError(f"no random weights are made for {base!r}: mimi, encodec, dac, snac")
+    raise ConfigError(f"no random weights are made for {base!r}: {', '.join([*PLAIN, 'mert', 'dac', 'snac'])}")
 
 
 def _of_transformers(family: str, settings: Mapping[str, Any]) -> Model:

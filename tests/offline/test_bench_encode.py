@@ -79,3 +79,18 @@ def test_the_table_shows_every_figure() -> None:
     console.print(table([Line("mimi", 1, 6, 80.0, 16.0, 20.0, 900.0, 4.3, "random")]))
     text = console.export_text()
     assert all(part in text for part in ("mimi", "16.00", "20.00", "30.0", "900", "4.30", "random"))
+
+
+@pytest.mark.parametrize("name", ["hubert", "mert"])
+def test_encoders_that_hear_a_window_get_random_codebooks_too(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import HubertConfig
+
+    small = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    monkeypatch.setattr("transformers.HubertConfig", lambda: HubertConfig(**small))
+    tokenizer = stand_ins.opened(f"{name}:semantic=1,2:acoustic=0", tmp_path)
+    assert tokenizer.spec.sr == {"hubert": 16_000, "mert": 24_000}[name]
+    assert [layer.name for layer in tokenizer.spec.layers] == ["S0", "S1", "A0", "A1", "A2", "A3"]
+    codes = tokenizer.encode(torch.zeros(1, tokenizer.spec.frame_samples), tokenizer.initial_state(1))
+    assert [len(code[0]) for code in codes] == [layer.per_frame for layer in tokenizer.spec.layers]
