@@ -15,8 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from natd.codec.packed import Linear
 
 # Operation -> which of its arguments are multiplied.
-PRODUCTS = {"mm": (0, 1), "addmm": (1, 2), "bmm": (0, 1), "baddbmm": (1, 2), "_linear_pointwise": (0, 1)}
-TRANSFORMS = ("_fft_r2c", "_fft_c2r")
+PRODUCTS = {
+    "aten::mm": (0, 1), "aten::addmm": (1, 2), "aten::bmm": (0, 1), "aten::baddbmm": (1, 2),
+    "mkldnn::_linear_pointwise": (0, 1), "mkldnn::_linear_pointwise.binary": (0, 2),
+}  # fmt: skip
+TRANSFORMS = ("aten::_fft_r2c", "aten::_fft_c2r")
 FIELD, SIDE = 64 << 20, 1024  # bytes read to find the speed of the memory; side of the matrices for that of the core
 TRIES = 5
 
@@ -32,16 +35,16 @@ class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run the operation, and count it."""
         out = func(*args, **(kwargs or {}))
         self.operations += 1
-        name = func.overloadpacket.__name__
+        name = func.name()
         if name in PRODUCTS:
             x, other = (args[i] for i in PRODUCTS[name])
             rows = x.numel() // x.shape[-1]
             # oneDNN's linear takes its matrix as [N, K], the others as [K, N].
-            wide = other.shape[0] if name == "_linear_pointwise" else other.shape[-1]
+            wide = other.shape[0] if name.startswith("mkldnn") else other.shape[-1]
             self.flops += 2.0 * rows * x.shape[-1] * wide
             self.read += x.element_size() * (x.numel() + math.prod(other.shape))
         elif name in TRANSFORMS:
-            real = out if name == "_fft_c2r" else args[0]
+            real = out if name == "aten::_fft_c2r" else args[0]
             self.flops += 2.5 * real.numel() * math.log2(real.shape[-1])
         return out
 

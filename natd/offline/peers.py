@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from natd.offline import stand_ins
 
+log = logging.getLogger(__name__)
+MIMI_FRAME = 1920
 MIMI_STEPS = 130  # after which its window of attention is full
 WINDOW_S, HOP_S = 5.0, 0.5  # of an encoder that hears a window anew for every hop
 CODEC_S = 0.34  # a chunk of a codec without streaming, encoded by itself: its cheapest size, and other codes
@@ -34,7 +41,7 @@ def of(name: str) -> dict[str, Peer]:
     """Label -> peer of the tokenizer `name`; empty where there is none."""
     base = name.partition(":")[0]
     if base == "mimi":
-        return {"  transformers, streaming": _mimi(name)}
+        return {"  transformers, streaming": _mimi(name)} | _moshi_and_rust()
     if base in ("hubert", "wavlm", "wav2vec2"):
         return {f"  transformers, {WINDOW_S:g} s window": _window(name)}
     if base in ("encodec", "dac", "snac"):
@@ -55,6 +62,35 @@ def _mimi(name: str) -> Peer:
         return out.audio_codes
 
     return Peer(step, 1e3 * frame / model.config.sampling_rate, MIMI_STEPS)
+
+
+def _moshi_and_rust() -> dict[str, Peer]:
+    """Kyutai's own two programs, as far as they are installed; weights as moshi draws them."""
+    try:
+        loaders = import_module("moshi.models.loaders")
+    except ImportError as error:
+        log.warning("moshi and rustymimi are not measured (%s): pip install --no-deps moshi sphn rustymimi", error)
+        return {}
+    model = loaders.get_mimi(None).eval()
+    model.streaming_forever(1)
+    sound = 0.1 * torch.randn(1, 1, MIMI_FRAME)
+    found = {"  moshi, streaming": Peer(lambda _: model.encode(sound), 80.0, MIMI_STEPS)}
+    try:
+        rust = import_module("rustymimi")
+    except ImportError as error:
+        log.warning("rustymimi is not measured (%s)", error)
+        return found
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mimi.safetensors"
+        save_file({_older(key): tensor.contiguous().clone() for key, tensor in model.state_dict().items()}, path)
+        tokenizer = rust.Tokenizer(str(path), num_codebooks=8)
+    samples = sound.numpy()
+    return found | {"  rustymimi, streaming": Peer(lambda _: tokenizer.encode_step(samples), 80.0, MIMI_STEPS)}
+
+
+def _older(name: str) -> str:
+    """A tensor's name as the published file has it, which rustymimi reads."""
+    return name.replace("in_projs.0.weight", "in_proj_weight").replace("out_projs.0.weight", "out_proj.weight")
 
 
 def _window(name: str) -> Peer:

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from natd.codebooks import store
+from natd.codec import soundstream
+from tests.codec.soundstream_weights import random_weights
 from tests.daemon import Daemon, full_codes
 
 RATE = 48000
 FRAME_MS = 80.0
-TOKENIZE = [sys.executable, "-c", "from natd.cli.nat import main; raise SystemExit(main())", "tokenize"]
+NAT = [sys.executable, "-c", "from natd.cli.nat import main; raise SystemExit(main())"]
 
 
 @pytest.fixture
@@ -36,19 +39,35 @@ def take(tmp_path):
     return path
 
 
-def test_live_codes_are_the_codes_of_the_captured_samples(card, take, tmp_path):
-    tap = tmp_path / "tap"
-    with Daemon("--device", card.name, "--tap", str(tap), "--seconds", "9", env=card.env) as natd:
+@pytest.fixture
+def models(tmp_path):
+    """A models folder with SoundStream in it: the real weights where they are at hand, else random ones."""
+    folder, shared = tmp_path / "models", os.environ.get("NATD_SHARED")
+    env = os.environ | {"NATD_MODELS": str(folder)}
+    if shared:
+        convert = [*NAT, "models", "convert", "soundstream", "--from", f"{shared}/models/soundstream"]
+        subprocess.run(convert, env=env, check=True, capture_output=True)
+    else:
+        store.save(folder, soundstream.NAME, soundstream.SETTINGS, random_weights(), {})
+    return {"NATD_MODELS": str(folder)}
+
+
+@pytest.mark.parametrize("tokenizer, frame_ms", [("ears", 80), ("soundstream", 20), ("ears+soundstream", 80)])
+def test_live_codes_are_the_codes_of_the_captured_samples(card, take, tmp_path, models, tokenizer, frame_ms):
+    tap, env = tmp_path / "tap", card.env | models
+    flags = ("--device", card.name, "--tap", str(tap), "--seconds", "9", "--tokenizer", tokenizer)
+    with Daemon(*flags, env=env) as natd:
         live = [natd.event() for _ in range(5)]
         card.play(take)
         live += natd.events()
         assert natd.wait() == 0
     assert [e for e in live if e["event"] == "gap"] == []
-    done = subprocess.run([*TOKENIZE, f"{tap}.0.wav"], capture_output=True, check=True)
+    offline = [*NAT, "tokenize", f"{tap}.0.wav", "--tokenizer", tokenizer]
+    done = subprocess.run(offline, capture_output=True, check=True, env=os.environ | models)
     offline = full_codes([json.loads(line) for line in done.stdout.splitlines()])
     codes = full_codes(live)
     print(f"{len(codes)} live frames, {len({tuple(c[1:]) for c in codes})} different ones")
-    assert len(codes) == 9000 // 80
+    assert len(codes) == 9000 // frame_ms
     assert codes == offline[: len(codes)]
     assert len({tuple(c[1:]) for c in codes}) > 30
 
