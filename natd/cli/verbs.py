@@ -37,6 +37,8 @@ def add_tokenizer(p: argparse.ArgumentParser, about: str = "tokenizer", default:
 def join_tokenizers(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Of `--semantic A --acoustic B` make `--tokenizer A+B`; an error of usage if one of the two is missing."""
     pair = (vars(args).pop("semantic", None), vars(args).pop("acoustic", None))
+    if any(pair) and args.tokenizer not in (None, "ears"):
+        p.error("--tokenizer is one tokenizer, --semantic and --acoustic are two: give one or the other")
     if all(pair):
         args.tokenizer = "+".join(pair)
     elif any(pair):

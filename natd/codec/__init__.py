@@ -139,6 +139,8 @@ def open_tokenizer(name: str, device: str = "cpu") -> Tokenizer:
     """
     pair = _pair(name)
     if pair is not None:
+        if any(_pair(part) is not None for part in pair) or "" in pair:
+            raise ConfigError(f"{name!r} is not two tokenizers: SEMANTIC+ACOUSTIC, e.g. hubert+soundstream")
         hybrid = import_module("natd.codec.hybrid")
         built: Tokenizer = hybrid.Hybrid(*(open_tokenizer(part, device) for part in pair), device)
         return built

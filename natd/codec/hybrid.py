@@ -106,7 +106,7 @@ class Hybrid:
             if layer.name in part.tokenizer.glossary
         }
         layers = tuple(layer for part in self.parts for layer in part.layers)
-        self.spec = Spec(_info(*specs), sr, int(frame * sr), layers, delay)
+        self.spec = Spec(_info(*specs, delay * float(frame) * 1e3), sr, int(frame * sr), layers, delay)
 
     def initial_state(self, batch: int) -> HybridState:
         """State of `batch` streams that have heard nothing."""
@@ -161,7 +161,7 @@ def _together(specs: tuple[Spec, Spec], sr: int) -> Fraction:
     return both
 
 
-def _info(semantic: Spec, acoustic: Spec) -> TokenizerInfo:
+def _info(semantic: Spec, acoustic: Spec, late_ms: float) -> TokenizerInfo:
     infos = (semantic.info, acoustic.info)
     named = ["+".join(getattr(info, of) for info in infos) for of in ("name", "version", "dtype")]
     digest = hashlib.sha256(
@@ -169,6 +169,6 @@ def _info(semantic: Spec, acoustic: Spec) -> TokenizerInfo:
     ).hexdigest()
     return TokenizerInfo(
         named[0], named[1], f"sha256:{digest}", causal=all(info.causal for info in infos),
-        lookahead_ms=max(info.lookahead_ms for info in infos), dtype=named[2],
+        lookahead_ms=late_ms, dtype=named[2],
         batch_invariant=all(info.batch_invariant for info in infos),
     )  # fmt: skip

@@ -159,7 +159,8 @@ class Voices:
         if hasattr(tokenizer, "initial_mel_state") and (header.sr, header.frame_samples) == (mel.SR, mel.FRAME):
             self._vocoder = self._vocoder or Vocoder()
             return MelRun(cast(codec.MelDecoder, tokenizer), self._vocoder)
-        raise ConfigError(f"the codes of {header.tokenizer.name} cannot be turned back into sound")
+        why = " at the rate of the stream: record its acoustic part alone" if "+" in header.tokenizer.name else ""
+        raise ConfigError(f"the codes of {header.tokenizer.name} cannot be turned back into sound{why}")
 
     def _open(self, header: Header) -> codec.Tokenizer:
         asked = header.tokenizer

@@ -69,6 +69,8 @@ def named(name: str, folder: Path) -> str:
     """Write the checkpoint of `name` to `folder`; the name that opens it there."""
     made = build(name)
     if hasattr(made.module, "save_pretrained"):  # which writes the published names
+        progress = import_module("transformers.utils.logging")
+        progress.disable_progress_bar()
         made.module.save_pretrained(folder)
         if made.config is MERT:  # a HuBERT at another rate, under another name
             known = json.loads((folder / CONFIG).read_text())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self, cast
 
 import soundfile
 from rich.console import Console
@@ -124,6 +125,29 @@ class Lines:
         self._waiting.clear()
 
 
+class _Replacing(io.FileIO):
+    """A file whose old content goes with the first write: what writes nothing takes nothing away."""
+
+    def __init__(self, path: Path) -> None:
+        self._was_there = path.exists()
+        super().__init__(path, "ab")  # which does not truncate, and fails now where nothing can be written
+        self._path, self._whole = path, path.is_file()
+        self._untouched = True
+
+    def write(self, data: Any, /) -> int:
+        """As of a file that was opened anew."""
+        if self._untouched and self._whole:
+            self.truncate(0)
+        self._untouched = False
+        return super().write(data)
+
+    def close(self) -> None:
+        """A file that was not there before and got nothing is not left behind."""
+        if not self.closed and self._untouched and self._whole and not self._was_there:
+            self._path.unlink(missing_ok=True)
+        super().close()
+
+
 @contextlib.contextmanager
 def _opened(output: Path | None) -> Iterator[BinaryIO]:
     # Without a buffer of Python's: what could not be written must not be tried again at the close.
@@ -131,11 +155,11 @@ def _opened(output: Path | None) -> Iterator[BinaryIO]:
         if output is None:
             file = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)
         else:
-            file = open(output, "wb", buffering=0)
+            file = _Replacing(output)
     except OSError as error:
         raise OutputError(f"{output}: {error.strerror}") from error
     with file:
-        yield file
+        yield cast(BinaryIO, file)
 
 
 @contextlib.contextmanager

@@ -123,6 +123,9 @@ def test_two_tokenizers_are_one_name(capsys, monkeypatch):
     with pytest.raises(SystemExit) as done:
         nat.main(["tokenize", "a.wav", "--semantic", "ears"])
     assert done.value.code == 2 and "--semantic and --acoustic belong together" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as done:
+        nat.main(["tokenize", "a.wav", "--tokenizer", "mimi", "--semantic", "ears", "--acoustic", "dac"])
+    assert done.value.code == 2 and "give one or the other" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", [("--seed", "-1"), ("--threads", "0"), ("--scale", "0.5")])

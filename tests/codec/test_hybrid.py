@@ -61,6 +61,7 @@ def test_a_part_that_looks_ahead_makes_the_other_wait(coder: soundstream.SoundSt
     both = Hybrid(ears, late)
     steps, delay = both.parts[1].steps, both.spec.delay_frames
     assert late.spec.delay_frames > 0 and delay == math.ceil(late.spec.delay_frames / steps)
+    assert both.spec.info.lookahead_ms == pytest.approx(delay * 1000 * both.spec.frame_samples / both.spec.sr)
     n = both.spec.frame_samples
     audio = sound(2, 6 * n)
     state = both.initial_state(2)
@@ -146,3 +147,9 @@ class Narrow:
 
     def encode(self, chunk: torch.Tensor, state: list[torch.Tensor]) -> list[torch.Tensor]:
         return [(chunk.abs().amax(1, keepdim=True) > 0.1).long()]
+
+
+@pytest.mark.parametrize("name", ["ears+soundstream+soundstream", "ears+ears+ears", "+soundstream"])
+def test_three_tokenizers_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="is not two tokenizers"):
+        open_tokenizer(name)

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from natd.errors import OutputError, SourceError
+from natd.errors import ConfigError, OutputError, SourceError
 from natd.offline.check import Recording
 from natd.offline.tokenize import stream_name, tokenize_files
 from natd.wire import decode
@@ -144,3 +144,20 @@ def test_what_came_before_a_damage_is_tokenized(recording, tmp_path, capsys):
     events = [json.loads(line) for line in out.read_text().splitlines()]
     assert [e["event"] for e in events[-2:]] == ["error", "end"] and events[-1]["reason"] == "error"
     assert sum(e["event"] == "frame" for e in events) == 25  # of 2 s
+
+
+def test_what_writes_nothing_takes_nothing_away(tmp_path):
+    kept, none = tmp_path / "kept.ndjson", tmp_path / "none.ndjson"
+    kept.write_bytes(b"dear\n")
+    for out in (kept, none):
+        with pytest.raises(ConfigError, match="no option"):
+            tokenize_files([str(tmp_path / "nosuch.wav")], out, "mimi:colour=red", 1000.0)
+        assert tokenize_files([str(tmp_path / "nosuch.wav")], out, "ears", 1000.0) == 66
+    assert kept.read_bytes() == b"dear\n" and not none.exists()
+
+
+def test_a_recording_is_written_over(recording, tmp_path):
+    out = tmp_path / "over.ndjson"
+    out.write_bytes(b"x" * 10_000_000)
+    assert tokenize_files([str(recording)], out, "ears", 1000.0) == 0
+    assert out.read_bytes().startswith(b'{"event":"header"')
