@@ -131,7 +131,7 @@ def _groups(recordings: Sequence[Recording]) -> Iterator[list[int]]:
 @torch.no_grad()
 def _together(encoder: Encoder, recordings: Sequence[Recording]) -> list[dict[str, _Part]]:
     """The recordings as streams side by side; what comes after the end of one is not kept."""
-    chunks, counts = _framed([r.samples(encoder.sr) for r in recordings], encoder.frame_samples)
+    chunks, counts = framed([r.samples(encoder.sr) for r in recordings], encoder.frame_samples)
     with one_thread():
         silent, descriptors = _descriptors(recordings)
     late = int(encoder.settings().get("late_frames", 0))
@@ -154,19 +154,23 @@ def _together(encoder: Encoder, recordings: Sequence[Recording]) -> list[dict[st
 
 def _descriptors(recordings: Sequence[Recording]) -> tuple[Tensor, Tensor]:
     """By the front end of `ears`: silent [B, T] and descriptors [B, T, 29], at 12.5 frames a second."""
-    chunks, _ = _framed([r.samples(mel.SR) for r in recordings], mel.FRAME)
+    chunks, _ = framed([r.samples(mel.SR) for r in recordings], mel.FRAME)
     front = FrontEnd()
     state = front.initial_state(len(recordings))
     heard = [front(chunks[:, f].contiguous(), state) for f in range(chunks.shape[1])]
     return torch.stack([h.silent for h in heard], 1), torch.stack([h.descriptors for h in heard], 1)
 
 
-def _framed(audio: Sequence[Samples], frame: int) -> tuple[Tensor, list[int]]:
-    """Samples in frames [B, frames, frame] with silence behind the shorter ones, and how many are whole in each."""
-    counts = [len(samples) // frame for samples in audio]
+def framed(audio: Sequence[Samples], frame: int, least: int = 0) -> tuple[Tensor, list[int]]:
+    """Samples in frames [B, frames, frame], silence behind the shorter ones, and how many are whole in each.
+
+    With `least` 1 what is shorter than a frame is one frame all the same.
+    """
+    counts = [max(least, len(samples) // frame) for samples in audio]
     chunks = torch.zeros(len(audio), max(1, *counts), frame)
     for row, (samples, count) in enumerate(zip(audio, counts, strict=True)):
-        chunks[row, :count] = torch.from_numpy(np.ascontiguousarray(samples[: count * frame])).view(count, frame)
+        whole = samples[: count * frame]
+        chunks[row].view(-1)[: len(whole)] = torch.from_numpy(np.ascontiguousarray(whole))
     return chunks, counts
 
 

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from natd.codebooks import hearing
 from natd.codebooks.fit import one_thread
 from natd.codec.descriptors import FrontEnd
 from natd.codec.mel import FRAME
@@ -150,9 +151,4 @@ def _hear(front: FrontEnd, audio: Sequence[NDArray[np.float32]]) -> Iterator[Hea
 
 def framed(audio: Sequence[NDArray[np.float32]]) -> tuple[Tensor, list[int]]:
     """Samples of several takes side by side as frames [B, T, 1920], and how many frames each has; at least one."""
-    counts = [max(1, len(a) // FRAME) for a in audio]
-    chunks = torch.zeros(len(audio), max(counts), FRAME)
-    for row, (samples, count) in enumerate(zip(audio, counts, strict=True)):
-        whole = samples[: count * FRAME]
-        chunks[row].view(-1)[: len(whole)] = torch.from_numpy(np.ascontiguousarray(whole))
-    return chunks, counts
+    return hearing.framed(audio, FRAME, least=1)

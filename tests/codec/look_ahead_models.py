@@ -15,20 +15,17 @@ from transformers import DacConfig, DacModel
 from natd.codec import dac, snac
 from natd.codec.checkpoint import Checkpoint
 from natd.codec.look_ahead import LookAheadCodec
+from natd.offline import stand_ins
 
 with warnings.catch_warnings():  # torch's own words on how the package was made
     warnings.simplefilter("ignore", FutureWarning)
     from snac import SNAC
     from snac.layers import NoiseBlock
 
-SNAC_24 = {
-    "sampling_rate": 24000, "encoder_dim": 16, "encoder_rates": [2, 4, 8, 8], "latent_dim": None, "decoder_dim": 64,
-    "decoder_rates": [8, 8, 4, 2], "attn_window_size": None, "codebook_size": 64, "codebook_dim": 8,
-    "vq_strides": [4, 2, 1], "noise": True, "depthwise": True,
-}  # fmt: skip
-SNAC_32 = SNAC_24 | {
-    "sampling_rate": 32000, "encoder_dim": 8, "encoder_rates": [2, 3, 4, 4], "decoder_dim": 128,
-    "decoder_rates": [4, 4, 3, 2], "attn_window_size": 32, "vq_strides": [8, 4, 2, 1],
+SNAC_24 = stand_ins.SNAC_24 | {"encoder_dim": 16, "decoder_dim": 64, "codebook_size": 64}
+SNAC_32 = stand_ins.SNAC_32 | {
+    "encoder_dim": 8, "encoder_rates": [2, 3, 4, 4], "decoder_dim": 128, "decoder_rates": [4, 4, 3, 2],
+    "codebook_size": 64,
 }  # fmt: skip
 DAC_16 = {
     "sampling_rate": 16000, "encoder_hidden_size": 16, "downsampling_ratios": [2, 4, 5, 8], "decoder_hidden_size": 64,
