@@ -40,7 +40,7 @@ class Conv:
 
     def __init__(
         self, weight: Tensor, bias: Tensor | None = None, stride: int = 1, dilation: int = 1,
-        beginning: str = "zeros", late: int = 0, activation: str = "none",
+        beginning: str = "zeros", late: int = 0,
     ) -> None:  # fmt: skip
         if beginning not in BEGINNINGS:
             raise ValueError(f"no beginning {beginning!r}: {', '.join(BEGINNINGS)}")
@@ -49,7 +49,7 @@ class Conv:
             raise ValueError(f"a kernel of {self.kernel} skips inputs at stride {stride}")
         self.stride, self.dilation, self.beginning = stride, dilation, beginning
         self.context = (self.kernel - 1) * dilation - (stride - 1) + late
-        self._matrix = Linear(weight.transpose(1, 2).reshape(out, -1), bias, activation)
+        self._matrix = Linear(weight.transpose(1, 2).reshape(out, -1), bias)
         self._like = weight.new_empty(0)
 
     def initial_state(self, batch: int) -> TailState:
