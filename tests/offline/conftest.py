@@ -30,6 +30,14 @@ def recording(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The models folder, which is not there yet; nothing is in the hub's cache."""
+    monkeypatch.setenv("NATD_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "models"
+
+
 @dataclass(frozen=True)
 class Running:
     """A daemon of its own process, and where it is."""
