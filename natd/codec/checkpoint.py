@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from natd.codebooks import store
+from natd.codec.families import check_config, check_tensors
 from natd.errors import ModelError
 
 CONFIG, WEIGHTS, MANIFEST = "config.json", "model.safetensors", "manifest.json"
@@ -38,14 +39,15 @@ class Checkpoint:
 def open_checkpoint(name: str, repo: str, folder: Path | None = None) -> Checkpoint:
     """The checkpoint `repo` of tokenizer `name`: from `folder` if given, else where it is installed.
 
-    ModelError names what is missing or wrong, and the command that mends it.
+    ModelError names what is missing or wrong, another model for one, and the command that mends it.
     """
-    if folder is None:
-        folder = installed(name, repo)
+    folder = installed(name, repo) if folder is None else folder.expanduser()
     try:
         digests = verify(folder)
         config = config_of(folder)
+        check_config(name, config, folder)
         tensors = load_file(folder / WEIGHTS)
+        check_tensors(name, tensors, folder)
     except ModelError as error:
         raise ModelError(f"{name}: {error}; {_mend(name, folder)}") from error
     except (OSError, SafetensorError) as error:

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from natd.codebooks import store
 from natd.codec.checkpoint import CONFIG, MANIFEST, MOST, PICKLED, WEIGHTS, checked_size, config_of, manifest_of, verify
+from natd.codec.families import check_config, check_tensors
 from natd.errors import ModelError, NatdError
 from natd.offline import hub
 from natd.offline.hub import Advance, Remote
@@ -113,12 +114,16 @@ def take(name: str, published: Published, source: Path) -> Path:
 
 
 def install(landing: Path, folder: Path, origin: Mapping[str, Any]) -> None:
-    """Put the files of `landing` into `folder`, as safetensors, and the record last; ModelError if they are none."""
-    config_of(landing)
+    """Put the files of `landing` into `folder`, as safetensors, and the record last.
+
+    ModelError if they are none, or of another model than the one that the folder is named after.
+    """
+    where = origin.get("source", origin["repo"])
+    check_config(folder.name, config_of(landing), where)
     if not (landing / WEIGHTS).exists():
         unpickle(landing / PICKLED, landing / WEIGHTS)
         (landing / PICKLED).unlink()
-    readable(landing / WEIGHTS)
+    check_tensors(folder.name, readable(landing / WEIGHTS), where)
     files = {
         file: {"bytes": checked_size(landing / file), "sha256": store.file_sha256(landing / file)}
         for file in (CONFIG, WEIGHTS)
@@ -140,8 +145,8 @@ def unpickle(source: Path, target: Path) -> None:
         raise ModelError(said[-1].removeprefix("nat: "))
 
 
-def readable(path: Path) -> None:
-    """ModelError unless the file is safetensors with at least one tensor."""
+def readable(path: Path) -> list[str]:
+    """The names of the tensors; ModelError unless the file is safetensors with at least one."""
     checked_size(path)
     try:
         with safe_open(path, "pt") as opened:
@@ -150,6 +155,7 @@ def readable(path: Path) -> None:
         raise ModelError(f"{path} is not safetensors: {error}") from error
     if not names:
         raise ModelError(f"{path} holds no tensor")
+    return names
 
 
 def _weights_file(published: Published) -> str:

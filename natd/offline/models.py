@@ -12,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from natd.codebooks import store
 from natd.codec import checkpoint
+from natd.codec.families import check_config, check_tensors
 from natd.codec.ssl_published import PUBLISHED as SSL
 from natd.errors import ConfigError, ModelError, NatdError, OutputError
 from natd.offline import installs
@@ -152,7 +153,8 @@ def _verified(folder: Path, name: str) -> str:
         return f"{store.verify(folder, name)}, right"
     digests = checkpoint.verify(own)
     record = checkpoint.manifest_of(own)
-    installs.readable(own / checkpoint.WEIGHTS)
+    check_config(name, checkpoint.config_of(own), own)
+    check_tensors(name, installs.readable(own / checkpoint.WEIGHTS), own)
     said = f"weights sha256:{digests[checkpoint.WEIGHTS][:12]}…"
     if record is None:
         return f"{said}, put there by hand: nothing was recorded to compare with"

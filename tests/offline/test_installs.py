@@ -12,13 +12,16 @@ import torch
 
 from natd.cli.nat import main
 from natd.codec.checkpoint import open_checkpoint
+from natd.codec.families import FAMILIES
 from tests.offline.hub_server import Hub, serving
 
 FILES = ["config.json", "manifest.json", "model.safetensors"]
 
 
 def weights(value: float) -> dict[str, torch.Tensor]:
-    return {"a.weight": torch.full((40, 50), value), "a.bias": torch.arange(50.0)}
+    """With the tensors by which each model is known."""
+    known = {family.tensor: torch.zeros(1) for family in FAMILIES.values()}
+    return {"a.weight": torch.full((40, 50), value), "a.bias": torch.arange(50.0), **known}
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import torch
 from natd.cli.nat import main
 from natd.codebooks import store
 from natd.codec import dac, encodec, mimi, snac, soundstream
+from natd.codec.families import FAMILIES
 from natd.offline import models
 
 SHARED = Path(os.environ.get("NATD_SHARED", "")) / "models" / "soundstream"
@@ -106,7 +107,7 @@ def test_list_has_a_line_for_every_model(folder: Path, capsys: pytest.CaptureFix
 def test_a_model_that_was_put_there_by_hand_is_told_as_such(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "wavlm").mkdir(parents=True)
     (folder / "wavlm" / "config.json").write_text("{}")
-    safetensors.torch.save_file({"a.weight": torch.ones(4)}, folder / "wavlm" / "model.safetensors")
+    safetensors.torch.save_file({FAMILIES["wavlm"].tensor: torch.ones(4)}, folder / "wavlm" / "model.safetensors")
     assert main(["models", "verify"]) == 0
     assert "put there by hand" in capsys.readouterr().out
 
