@@ -30,7 +30,8 @@ def _add_codebook_fit(verbs: Verbs) -> None:
     p.add_argument("name", metavar="NAME", help="encoder: hubert, wavlm, wav2vec2 or mert, with options; or ears")
     p.add_argument("--audio", type=Path, required=True, metavar="DIR", help="folder of recordings")
     p.add_argument("--codes", type=count, default=512, metavar="N", help="codes of each layer (default: 512)")
-    p.add_argument("--layers", nargs="+", default=(), metavar="LAYER", help="S0, A, ... (default: all there are)")
+    some = "of ears: S0 or A alone (default: both); the others need all of theirs"
+    p.add_argument("--layers", nargs="+", default=(), metavar="LAYER", help=some)
     p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all that is drawn (default: 0)")
     p.add_argument("--refit", action="store_true", help="fit anew even if the same codebooks are there")
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import soundfile
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +24,7 @@ ENCODERS = {
     "ears": "natd.codec.ears_front:open_encoder",
     **dict.fromkeys(("hubert", "wavlm", "wav2vec2", "mert"), "natd.codec.ssl:open_encoder"),
 }
+ANY_LAYERS = ("ears",)  # encoders whose codebooks are of use one by one; no tokenizer is made of them
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf")
 FIGURES = ("energy", "silhouette", "variances", "separation", "dead", "twins", "unheard")
 SAID = {"variances": "variance ratio", "energy": "energy left", "dead": "dead codes", "unheard": "unheard codes"}
@@ -41,6 +43,8 @@ def fit(name: str, audio_dir: Path, plan: Plan, refit: bool) -> int:
         print(f"{time.monotonic() - started:6.1f} s  {text}", file=sys.stderr, flush=True)
 
     encoder = open_encoder(name)
+    if plan.layers:
+        _check_layers(name, encoder, plan.layers)
     recordings = recordings_of(audio_dir)
     progress(f"{len(recordings)} recordings, {sum(r.seconds for r in recordings):.0f} s")
     try:
@@ -65,6 +69,19 @@ def open_encoder(name: str) -> Encoder:
     module, _, attribute = ENCODERS[base].partition(":")
     opened: Callable[..., Encoder] = getattr(import_module(module), attribute)
     return opened(base, options=options)
+
+
+def _check_layers(name: str, encoder: Encoder, layers: Sequence[str]) -> None:
+    """ConfigError for layers that the encoder has not, or without some that its tokenizer needs."""
+    silence = torch.zeros(1, encoder.frame_samples)
+    there = sorted(encoder.vectors(silence, encoder.initial_state(1)))
+    if unknown := [layer for layer in layers if layer not in there]:
+        raise ConfigError(f"{name} has no layer {', '.join(unknown)}: it has {', '.join(there)}")
+    base = name.partition(":")[0]
+    left = [layer for layer in there if layer not in layers]
+    if left and base not in ANY_LAYERS:
+        fewer = f"; for fewer of them, fit {base}:semantic=LAYER,..." if left != ["A"] else ""
+        raise ConfigError(f"{base} needs all its layers, also {', '.join(left)}: leave --layers out{fewer}")
 
 
 def recordings_of(audio_dir: Path) -> list[Recording]:

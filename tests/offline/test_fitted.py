@@ -51,6 +51,15 @@ def fit(audio: Path, *more: str) -> int:
     return main(["codebook", "fit", "ears", "--audio", str(audio), "--codes", "8", *more])
 
 
+def small_hubert(place: Path) -> str:
+    """Its name with the folder of its checkpoint, whose weights are by lot."""
+    checkpoint, folder = reference("hubert").checkpoint, place / "hubert"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(dict(checkpoint.config)))
+    save_file({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, folder / "model.safetensors")
+    return f"hubert:hop=0.1:window=0.5:semantic=2,4:acoustic=1:from={folder}"
+
+
 def test_the_recordings_of_a_folder_by_path_with_their_content(audio: Path) -> None:
     found = fitted.recordings_of(audio)
     assert [r.name for r in found] == ["2.wav", "3.flac", "4.wav", "5.flac", "below/0.wav", "below/1.flac"]
@@ -109,6 +118,11 @@ def test_damage_is_told_and_mended_by_a_fit(audio: Path, place: Path, capsys: Sa
         (["fit", "ears", "--audio", "{bad}"], 66, "bad.wav cannot be read"),
         (["fit", "ears", "--audio", "{audio}", "--codes", "4000"], 65, "need at least 8000 frames"),
         (["fit", "ears", "--audio", "{audio}", "--codes", "8", "--layers", "S5"], 78, "no layer S5"),
+        (["fit", "ears", "--audio", "/nowhere", "--layers", "Q9"], 78, "ears has no layer Q9: it has A, S0"),
+        (["fit", "{hubert}", "--audio", "/nowhere", "--layers", "S0", "S7"], 78, "no layer S7: it has A, S0, S1"),
+        (["fit", "{hubert}", "--audio", "/nowhere", "--layers", "S0"], 78, "also A, S1: leave --layers out; for fewer"),
+        (["fit", "{hubert}", "--audio", "/nowhere", "--layers", "S0", "S1"], 78, "also A: leave --layers out\n"),
+        (["fit", "{hubert}", "--audio", "/nowhere", "--layers", "A", "S0", "S1"], 66, "there is no folder /nowhere"),
         (["fit", "hubert", "--audio", "{audio}"], 65, "nat models fetch hubert"),
         (["verify", "hubert"], 65, "no codebooks of hubert"),
         (["backups", "hubert"], 65, "no codebooks of hubert"),
@@ -123,7 +137,7 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(
     for name in ("empty", "bad"):
         (tmp_path / name).mkdir()
     (tmp_path / "bad" / "bad.wav").write_bytes(b"RIFF no sound")
-    folders = {"empty": tmp_path / "empty", "bad": tmp_path / "bad", "audio": audio}
+    folders = {"empty": tmp_path / "empty", "bad": tmp_path / "bad", "audio": audio, "hubert": small_hubert(tmp_path)}
     assert main(["codebook", *(word.format(**folders) for word in words)]) == status
     assert said in capsys.readouterr().err and not place.exists()
 
@@ -160,12 +174,7 @@ def test_an_encoder_of_others_is_fitted_to_and_then_tokenizes(
     audio: Path, place: Path, tmp_path: Path, capsys: Said
 ) -> None:
     """A small HuBERT with weights by lot, from its checkpoint's folder to codes."""
-    checkpoint = reference("hubert").checkpoint
-    folder = tmp_path / "hubert"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(dict(checkpoint.config)))
-    save_file({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, folder / "model.safetensors")
-    name = f"hubert:hop=0.1:window=0.5:semantic=2,4:acoustic=1:from={folder}"
+    name = small_hubert(tmp_path)
     assert main(["codebook", "fit", name, "--audio", str(audio), "--codes", "6"]) == 0
     assert "hubert-" in capsys.readouterr().out
     tokenizer = open_tokenizer(name)
