@@ -76,7 +76,13 @@ def codebook_backups(args: argparse.Namespace) -> int:
 
 
 def _add_models_list(verbs: Verbs) -> None:
-    verb(verbs, "list", models_list, "what is installed, and how to get what is not", "nat models list")
+    verb(
+        verbs,
+        "list",
+        models_list,
+        "what is installed, how to get what is not, what to type as --tokenizer",
+        "nat models list",
+    )
 
 
 def models_list(args: argparse.Namespace) -> int:
@@ -102,7 +108,7 @@ def models_fetch(args: argparse.Namespace) -> int:
 
 def _add_models_verify(verbs: Verbs) -> None:
     p = verb(verbs, "verify", models_verify, "compare weights with their recorded hashes", "nat models verify")
-    p.add_argument("names", nargs="*", metavar="NAME", help="which tokenizers (default: all installed)")
+    p.add_argument("names", nargs="*", metavar="NAME", help="which models (default: all installed)")
 
 
 def models_verify(args: argparse.Namespace) -> int:
@@ -115,7 +121,7 @@ def models_verify(args: argparse.Namespace) -> int:
 def _add_models_convert(verbs: Verbs) -> None:
     about = "make a tokenizer's weights from its authors' files, in a process of its own"
     p = verb(verbs, "convert", models_convert, about, "nat models convert soundstream --from lyra/model_coeffs")
-    p.add_argument("name", metavar="NAME", help="model, e.g. soundstream")
+    p.add_argument("name", metavar="NAME", help="model, as `nat models list` names it")
     p.add_argument("--from", dest="source", type=Path, required=True, metavar="FOLDER", help="folder of those files")
 
 

@@ -147,7 +147,12 @@ def checked_size(path: Path, most: int | None = None) -> int:
 
 def cure(name: str) -> str:
     """How to get the weights of a tokenizer."""
-    return f"run `nat models fetch {name}`, or give a folder: {name.replace('_', ':model=')}:from=FOLDER"
+    return f"run `nat models fetch {name}`, or give a folder: {asked_as(name)}:from=FOLDER"
+
+
+def asked_as(name: str) -> str:
+    """What to type for the model `snac_24khz` as a tokenizer: `snac:model=24khz`."""
+    return name.replace("_", ":model=")
 
 
 def _mend(name: str, folder: Path) -> str:

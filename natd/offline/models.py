@@ -33,20 +33,22 @@ HUB = {
 def print_models() -> int:
     """A line for each model whose weights are not shipped: what is there, or how to get it; 65 if one is damaged."""
     folder, status = store.models_folder(), 0
-    print(f"{folder}:")
+    print(f"{folder}:\n  model        --tokenizer")
     for name in (*HUB, *CONVERTERS):
         try:
-            print(f"  {name:<11}  {_state(folder, name)}")
+            state = _state(folder, name)
         except ModelError as error:
-            print(f"  {name:<11}  {error}")
-            status = error.exit_code
+            state, status = str(error), error.exit_code
+        print(f"  {name:<11}  {checkpoint.asked_as(name):<16}  {state}")
     return status
 
 
 def verify(names: list[str]) -> int:
     """Compare every byte of the models with the recorded hashes; the status of the last that is wrong, or 0."""
     folder, status = store.models_folder(), 0
-    for name in names or _there(folder):
+    there = _there(folder)
+    known = [name if name in there else _known(name) for name in names]
+    for name in known or there:
         try:
             print(f"{name}: {_verified(folder, name)}")
         except ModelError as error:
@@ -57,7 +59,7 @@ def verify(names: list[str]) -> int:
 
 def fetch(names: list[str], accept_new: bool) -> int:
     """Download and install models, or see that they still are what is published; the status of the last that fails."""
-    known = [_known(name) for name in names]
+    known = [_fetchable(name) for name in names]
     status = 0
     for name in known:
         try:
@@ -71,11 +73,9 @@ def fetch(names: list[str], accept_new: bool) -> int:
 
 def convert(name: str, source: Path) -> int:
     """Make the weights of `name` from the files in `source`, in a process of its own; its status if it fails."""
+    name = _known(name)
     if name in CONVERTERS:
         return _convert(name, source)
-    name = name.replace("-", "_")
-    if name not in HUB:
-        raise ConfigError(f"nothing to convert for {name!r}: there is {', '.join((*HUB, *CONVERTERS))}")
     try:
         folder = installs.take(name, HUB[name], source)
     except OSError as error:
@@ -95,11 +95,17 @@ def _convert(name: str, source: Path) -> int:
 
 
 def _known(name: str) -> str:
-    found = name.replace("-", "_")
+    """The model `name`, also as a tokenizer is asked for (`snac:model=24khz`); ConfigError if there is no such."""
+    found = name.replace(":model=", "_").replace("-", "_")
+    if found not in (*HUB, *CONVERTERS):
+        raise ConfigError(f"no model is called {name!r}: there is {', '.join((*HUB, *CONVERTERS))}")
+    return found
+
+
+def _fetchable(name: str) -> str:
+    found = _known(name)
     if found in CONVERTERS:
         raise ConfigError(f"{name} is not on the hub: nat models convert {name} --from FOLDER")
-    if found not in HUB:
-        raise ConfigError(f"nothing to fetch is called {name!r}: there is {', '.join(HUB)}")
     return found
 
 

@@ -149,7 +149,8 @@ def test_one_that_fails_does_not_stop_the_next(hub: Hub, folder: Path, capsys: p
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("wavenet", "there is mimi, encodec"), ("soundstream", "nat models convert")]
+    ("name", "said"),
+    [("wavenet", "no model is called 'wavenet': there is mimi, encodec"), ("soundstream", "nat models convert")],
 )
 def test_fetch_of_what_is_not_on_the_hub(
     hub: Hub, folder: Path, name: str, said: str, capsys: pytest.CaptureFixture[str]

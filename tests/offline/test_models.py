@@ -9,8 +9,9 @@ import torch
 
 from natd.cli.nat import main
 from natd.codebooks import store
-from natd.codec import dac, encodec, mimi, snac, soundstream
+from natd.codec import dac, encodec, mimi, open_tokenizer, snac, soundstream
 from natd.codec.families import FAMILIES
+from natd.errors import ModelError
 from natd.offline import models
 
 SHARED = Path(os.environ.get("NATD_SHARED", "")) / "models" / "soundstream"
@@ -31,7 +32,10 @@ def test_the_folder_is_in_the_home_unless_the_environment_says_where(monkeypatch
 
 def test_list_says_how_to_get_what_is_not_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "list"]) == 0
-    assert "soundstream  not installed: nat models convert soundstream --from FOLDER" in capsys.readouterr().out
+    assert (
+        "soundstream  soundstream       not installed: nat models convert soundstream --from FOLDER"
+        in capsys.readouterr().out
+    )
 
 
 def test_list_and_verify_what_is_there(installed: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,12 +66,35 @@ def test_verify_refuses_what_is_damaged(
     assert said in capsys.readouterr().err
     assert main(["models", "list"]) == 65
     lines = capsys.readouterr().out.splitlines()
-    assert said in lines[-1] and len(lines) == 1 + len(MODELS)  # the others are told all the same
+    assert said in lines[-1] and len(lines) == 2 + len(MODELS)  # the others are told all the same
 
 
 def test_verify_of_what_is_not_installed_fails(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "verify", "soundstream"]) == 65
     assert "No such file" in capsys.readouterr().err
+
+
+def test_what_is_listed_as_a_tokenizer_is_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "list"]) == 0
+    for line in capsys.readouterr().out.splitlines()[2:]:
+        with pytest.raises(ModelError, match="not installed|not in"):
+            open_tokenizer(line.split()[1])
+
+
+@pytest.mark.parametrize("verb", [["verify"], ["fetch"], ["convert", "--from", "."]])
+def test_unknown_names_are_answered_by_those_there_are(
+    folder: Path, verb: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("nope", "snac", "snac:model=8khz", "mimi:codebooks=4", ""):
+        assert main(["models", *verb, name]) == 78
+        said = capsys.readouterr()
+        assert said.err == f"nat: no model is called {name!r}: there is {', '.join(MODELS)}\n" and said.out == ""
+
+
+def test_the_name_of_a_tokenizer_is_taken_for_its_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("snac-24khz", "snac_24khz", "snac:model=24khz"):
+        assert main(["models", "verify", name]) == 65
+        assert capsys.readouterr().err == f"nat: there is no {folder / 'snac_24khz' / 'config.json'}\n"
 
 
 def test_convert_refuses_an_unknown_name_and_other_files(
@@ -98,10 +125,11 @@ MODELS = (
 
 def test_list_has_a_line_for_every_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "list"]) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
     assert tuple(line[0] for line in lines) == MODELS
-    assert all(line[1:3] == ["not", "installed:"] for line in lines)
-    assert lines[8][3:] == ["nat", "models", "fetch", "hubert,", "facebook/hubert-base-ls960"]
+    assert [line[1] for line in lines[:6:5]] == ["mimi", "dac:model=16khz"]
+    assert all(line[2:4] == ["not", "installed:"] for line in lines)
+    assert lines[8][4:] == ["nat", "models", "fetch", "hubert,", "facebook/hubert-base-ls960"]
 
 
 def test_a_model_that_was_put_there_by_hand_is_told_as_such(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
