@@ -12,17 +12,18 @@ MOST_DIGITS = 18
 def parse(name: str, options: str, defaults: Mapping[str, str]) -> dict[str, str]:
     """Every option with its given or default value; `from=` is the last and may hold colons.
 
-    ConfigError for an option that `name` has not.
+    ConfigError for an option that `name` has not, or that is given twice.
     """
-    found = dict(defaults)
+    given: dict[str, str] = {}
     text = options
     while text:
         key, equals, rest = text.partition("=")
         if not equals or key not in defaults:
             raise ConfigError(f"{name} has no option {text!r}: {', '.join(f'{k}=' for k in defaults)}")
-        value, _, text = (rest, "", "") if key == "from" else rest.partition(":")
-        found[key] = value
-    return found
+        if key in given:
+            raise ConfigError(f"{name}:{options}: {key}= is given twice")
+        given[key], _, text = (rest, "", "") if key == "from" else rest.partition(":")
+    return {**defaults, **given}
 
 
 def number(name: str, key: str, text: str, least: int, most: int) -> int:

@@ -37,6 +37,12 @@ def test_what_is_no_option_is_refused_and_those_there_are_named(options: str) ->
         parse("mimi", options, DEFAULTS)
 
 
+@pytest.mark.parametrize("again", ["8", "4", "", "16:window=9"])
+def test_an_option_given_twice_is_refused(again: str) -> None:
+    with pytest.raises(ConfigError, match=f"^mimi:codebooks=8:codebooks={again}: codebooks= is given twice$"):
+        parse("mimi", f"codebooks=8:codebooks={again}", DEFAULTS)
+
+
 @pytest.mark.parametrize(("text", "value"), [("1", 1), ("32", 32), ("007", 7)])
 def test_a_number_within_its_bounds(text: str, value: int) -> None:
     assert number("mimi", "codebooks", text, 1, 32) == value
