@@ -15,7 +15,7 @@ from natd.codec.checkpoint import Checkpoint, open_checkpoint
 from natd.codec.delayed import Axis, Chain
 from natd.codec.factorised import FactorisedCodebook, FactorisedQuantizer
 from natd.codec.look_ahead import Identity, LookAheadCodec, check_rate, coded_by, folder_of
-from natd.codec.options import number, parse
+from natd.codec.options import named, number, parse
 from natd.codec.snake_net import Builder, Unit
 from natd.codec.weight_norm import folded
 from natd.errors import ConfigError, ModelError
@@ -70,9 +70,8 @@ def build(checkpoint: Checkpoint, options: str = "", device: str = "cpu") -> Loo
         ]
     )
     settings = {"name": NAME, "version": VERSION, "codebooks": len(quantizer.books), "frames": frames}
-    identity = Identity(
-        f"{NAME}:{options}" if options else NAME, VERSION, coded_by(checkpoint.digest, settings), RATES[model]
-    )
+    name = named(NAME, parse(NAME, options, OPTIONS), OPTIONS)
+    identity = Identity(name, VERSION, coded_by(checkpoint.digest, settings), RATES[model])
     return LookAheadCodec(encoder(tensors, strides, frames), quantizer, decoder(tensors, strides, frames), identity)
 
 

@@ -26,6 +26,12 @@ def parse(name: str, options: str, defaults: Mapping[str, str]) -> dict[str, str
     return {**defaults, **given}
 
 
+def named(name: str, found: Mapping[str, str], defaults: Mapping[str, str]) -> str:
+    """The name for the header: with the options that are not usual, without where the weights came from."""
+    asked = [f"{key}={value}" for key, value in found.items() if key != "from" and value != defaults[key]]
+    return ":".join([name, *asked])
+
+
 def number(name: str, key: str, text: str, least: int, most: int) -> int:
     """`text` as a whole number in `least`..`most`; ConfigError else."""
     if not text.isdecimal() or len(text) > MOST_DIGITS or not least <= int(text) <= most:

@@ -18,7 +18,7 @@ from natd.codec.delayed import Axis, Chain
 from natd.codec.factorised import FactorisedCodebook, FactorisedQuantizer
 from natd.codec.local_attention import LocalAttention
 from natd.codec.look_ahead import Identity, LookAheadCodec, check_rate, coded_by, folder_of
-from natd.codec.options import number, parse
+from natd.codec.options import named, number, parse
 from natd.codec.snake_net import Builder, Unit
 from natd.codec.weight_norm import folded
 from natd.errors import ConfigError, ModelError
@@ -83,9 +83,8 @@ def build(checkpoint: Checkpoint, options: str = "", device: str = "cpu") -> Loo
         [FactorisedCodebook(tensors, f"quantizer.quantizers.{i}", stride) for i, stride in enumerate(strides[:books])]
     )
     settings = {"name": NAME, "version": VERSION, "codebooks": len(quantizer.books)}
-    identity = Identity(
-        f"{NAME}:{options}" if options else NAME, VERSION, coded_by(checkpoint.digest, settings), RATES[model]
-    )
+    name = named(NAME, parse(NAME, options, OPTIONS), OPTIONS)
+    identity = Identity(name, VERSION, coded_by(checkpoint.digest, settings), RATES[model])
     frames = strides[0]
     return LookAheadCodec(encoder(tensors, config, frames), quantizer, decoder(tensors, config, frames), identity)
 

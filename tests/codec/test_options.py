@@ -2,7 +2,7 @@
 
 import pytest
 
-from natd.codec.options import number, parse
+from natd.codec.options import named, number, parse
 from natd.errors import ConfigError
 
 DEFAULTS = {"window": "250", "codebooks": "8", "from": ""}
@@ -41,6 +41,15 @@ def test_what_is_no_option_is_refused_and_those_there_are_named(options: str) ->
 def test_an_option_given_twice_is_refused(again: str) -> None:
     with pytest.raises(ConfigError, match=f"^mimi:codebooks=8:codebooks={again}: codebooks= is given twice$"):
         parse("mimi", f"codebooks=8:codebooks={again}", DEFAULTS)
+
+
+def test_the_name_for_the_header_holds_what_is_not_usual_and_no_folder() -> None:
+    for options, told in (
+        ("", "mimi"),
+        ("window=250", "mimi"),
+        ("codebooks=9:window=251:from=/a", "mimi:window=251:codebooks=9"),
+    ):
+        assert named("mimi", parse("mimi", options, DEFAULTS), DEFAULTS) == told
 
 
 @pytest.mark.parametrize(("text", "value"), [("1", 1), ("32", 32), ("007", 7)])

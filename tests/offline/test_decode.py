@@ -114,7 +114,8 @@ def test_fewer_layers(spoken, tmp_path, layers):
 def test_a_decoder_s_delay_is_taken_out_at_every_end(tmp_path):
     here = published("snac")
     save(here.checkpoint, tmp_path)
-    tokenizer = codec.open_tokenizer(f"snac:model=24khz:from={tmp_path}")
+    name = f"snac:model=24khz:from={tmp_path}"
+    tokenizer = codec.open_tokenizer(name)
     at, runs = teller(tokenizer), []
     for frames in (6, 1):
         runs.append(here.encode(noise(1, frames * tokenizer.spec.frame_samples)))
@@ -124,7 +125,7 @@ def test_a_decoder_s_delay_is_taken_out_at_every_end(tmp_path):
         at.gap(3)
     at.end()
     out = tmp_path / "out.wav"
-    assert decode_recording(written(tmp_path, at.story.lines), out, None, None) == 0
+    assert decode_recording(written(tmp_path, at.story.lines), out, None, None, name) == 0
     silence = np.zeros(3 * tokenizer.spec.frame_samples, np.float32)
     parts = [part for run in runs for part in (here.decode(run)[0].numpy(), silence)]
     np.testing.assert_allclose(heard(out, 24_000), np.concatenate(parts), atol=2.0 / 32768)
