@@ -7,6 +7,7 @@ of the name takes the 8-bit layers as real numbers, all in float32: other codes,
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,5 +159,7 @@ def _spec(name: str, count: int, exact: bool, codebook_id: str) -> Spec:
         for i in range(count)
     ]
     dtype = "int8+float64" if exact else "float32"
-    info = TokenizerInfo(name, VERSION, codebook_id, causal=True, lookahead_ms=0.0, dtype=dtype, batch_invariant=True)
+    # The same codebooks, but other codes for the same sound.
+    identity = codebook_id if exact else f"sha256:{hashlib.sha256(f'{codebook_id} {dtype}'.encode()).hexdigest()}"
+    info = TokenizerInfo(name, VERSION, identity, causal=True, lookahead_ms=0.0, dtype=dtype, batch_invariant=True)
     return Spec(info, SR, FRAME, tuple(layers))

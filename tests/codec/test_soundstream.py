@@ -137,6 +137,12 @@ def test_the_spec_says_what_is_there(tensors) -> None:
     assert SoundStream(tensors, "sha256:0").spec.info.dtype == "int8+float64"
 
 
+def test_other_arithmetic_is_another_identity(tensors) -> None:
+    ids = [SoundStream(tensors, "sha256:0", k).spec.info.codebook_id for k in ("", "6.0", "float", "6.0:float")]
+    assert ids[0] == ids[1] == "sha256:0" != ids[2] == ids[3] and len(ids[2]) == len("sha256:") + 64
+    assert SoundStream(tensors, "sha256:1", "float").spec.info.codebook_id not in ids
+
+
 @pytest.mark.parametrize("options", ["5", "6.0:9.2", "float:6.0", "6.0:", "double", ":"])
 def test_options_that_are_none_are_refused(options: str) -> None:
     with pytest.raises(ConfigError, match="soundstream has no option"):
