@@ -87,6 +87,15 @@ def heard_layers(tokenizer: Any) -> tuple[str, ...]:
     return found
 
 
+def sounding(tokenizer: Tokenizer) -> tuple[Tokenizer, int]:
+    """Whose decoder turns its codes into sound, and how many of that one's frames are one of its own.
+
+    That is itself, but for a tokenizer of several: its `sounds` says which.
+    """
+    found: tuple[Tokenizer, int] = getattr(tokenizer, "sounds", (tokenizer, 1))
+    return found
+
+
 class LateDecoder(Decoder, Protocol):
     """A decoder whose samples are late: the first `decoder_delay_samples` of a stream are of none."""
 

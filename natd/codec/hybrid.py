@@ -18,7 +18,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from natd.codec import Decoder, LateDecoder, LookAhead, Spec, Tokenizer
+from natd.codec import LookAhead, Spec, Tokenizer
 from natd.codec.packed_conv import TailState
 from natd.codec.rate import RateChange
 from natd.errors import ConfigError
@@ -117,29 +117,9 @@ class Hybrid:
         return [code for part, own in zip(self.parts, state.parts, strict=True) for code in part.encode(chunk, own)]
 
     @property
-    def initial_decoder_state(self) -> Any:
-        """That of the acoustic part, if it decodes at the rate of the stream; else AttributeError, as without it."""
-        part = self.parts[1]
-        if part.change is not None or getattr(part.tokenizer, "decodes", ("acoustic",)) != ("acoustic",):
-            raise AttributeError("the acoustic codes cannot be turned into samples of the stream")
-        return cast(Decoder, part.tokenizer).initial_decoder_state
-
-    @property
-    def decoder_delay_samples(self) -> int:
-        """That of the acoustic part."""
-        found: int = getattr(self.parts[1].tokenizer, "decoder_delay_samples", 0)
-        return found
-
-    def decode(self, codes: list[Tensor], state: Any) -> Tensor:
-        """Acoustic codes [B, per_frame] of one frame -> samples [B, frame_samples]."""
-        part = self.parts[1]
-        steps = zip(*(code.chunk(part.steps, dim=1) for code in codes), strict=True)
-        decoder = cast(Decoder, part.tokenizer)
-        return torch.cat([decoder.decode(list(step), state) for step in steps], dim=1)
-
-    def finish_decoding(self, state: Any) -> None:
-        """The sounds of all rows end with the frames they have had; further steps, of any codes, give the rest."""
-        cast(LateDecoder, self.parts[1].tokenizer).finish_decoding(state)
+    def sounds(self) -> tuple[Tokenizer, int]:
+        """The acoustic part, and how many of its frames are one of both."""
+        return self.parts[1].tokenizer, self.parts[1].steps
 
     def finish(self, state: HybridState) -> None:
         """The sounds of all rows end with the frames they have had; steps of silence then give the other codes."""

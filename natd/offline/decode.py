@@ -8,93 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor
 
-from natd import codec
 from natd.codebooks.fit import one_thread
-from natd.codec import mel
-from natd.codec.vocoder import DELAY_SAMPLES, Vocoder
-from natd.errors import ConfigError, ModelError, OutputError, SourceError, WireError
+from natd.errors import ConfigError, OutputError, SourceError, WireError
+from natd.offline.voices import Run, Samples, Voice, Voices
 from natd.unpacker import Decoder, FullFrame
 from natd.wire import MAX_LINE, FormatEvent, Frame, Gap, Header, decode
 
-Samples = npt.NDArray[np.float32]
 MOST_BYTES = 2**32 - 2**16  # a WAV file counts its bytes in 32 bits
 SILENT_BLOCK = 1 << 16  # samples of a pause written at a time
-
-
-class Run(Protocol):
-    """Frames that follow one another without a hole."""
-
-    def play(self, codes: list[Tensor]) -> Samples:
-        """Samples for the acoustic codes [1, per_frame] of the next frame: as many as a frame has, but for a delay."""
-
-    def close(self) -> Samples:
-        """What is still to come: with it there are as many samples as the frames stand for."""
-
-
-class CodecRun:
-    """A tokenizer that gives back samples (`natd.codec.Decoder`), without its delay if it has one."""
-
-    def __init__(self, tokenizer: codec.Decoder) -> None:
-        self._tokenizer, self._state = tokenizer, tokenizer.initial_decoder_state(1)
-        self._early: int = getattr(tokenizer, "decoder_delay_samples", 0)
-        self._owed = 0  # samples of frames that came, not given yet
-        self._codes: list[Tensor] = []
-
-    def play(self, codes: list[Tensor]) -> Samples:
-        """Samples, as many as a frame has, but for the delay."""
-        self._codes = codes
-        samples = _array(self._tokenizer.decode(codes, self._state)[0])
-        self._owed += len(samples)
-        return self._heard(samples)
-
-    def close(self) -> Samples:
-        """The end, that the delay held back."""
-        parts = [np.zeros(0, np.float32)]
-        if self._owed:
-            cast(codec.LateDecoder, self._tokenizer).finish_decoding(self._state)
-        while self._owed:
-            parts.append(self._heard(_array(self._tokenizer.decode(self._codes, self._state)[0])))
-        return np.concatenate(parts)
-
-    def _heard(self, samples: Samples) -> Samples:
-        cut = min(self._early, len(samples))
-        self._early -= cut
-        found = samples[cut:][: self._owed]
-        self._owed -= len(found)
-        return found
-
-
-class MelRun:
-    """A tokenizer that gives back log-mel (`natd.codec.MelDecoder`), through the vocoder and without its delay."""
-
-    def __init__(self, tokenizer: codec.MelDecoder, vocoder: Vocoder) -> None:
-        self._tokenizer, self._vocoder = tokenizer, vocoder
-        self._mel, self._sound = tokenizer.initial_mel_state(1), vocoder.initial_state(1)
-        self._early = DELAY_SAMPLES
-
-    def play(self, codes: list[Tensor]) -> Samples:
-        """One frame of samples; the first is shorter by the delay."""
-        return self._heard(self._tokenizer.decode_mel(codes, self._mel))
-
-    def close(self) -> Samples:
-        """The end, that the delay held back."""
-        silence = torch.full((1, mel.HOPS, mel.BANDS), mel.FLOOR_DB)
-        return self._heard(silence)[:DELAY_SAMPLES] if not self._early else np.zeros(0, np.float32)
-
-    def _heard(self, log_mel: Tensor) -> Samples:
-        samples = _array(self._vocoder(log_mel.cpu(), self._sound)[0])[self._early :]
-        self._early = 0
-        return samples
 
 
 @dataclass
@@ -128,64 +57,12 @@ class Wave:
             raise OutputError(f"more than the {hours:.0f} hours that a WAV file can hold: decode a shorter recording")
 
 
-class Voices:
-    """The tokenizers that headers ask for, each opened once."""
-
-    def __init__(self, layers: int | None, tokenizer: str | None = None) -> None:
-        self._layers, self._tokenizer = layers, tokenizer
-        self._opened: dict[str, codec.Tokenizer] = {}
-        self._vocoder: Vocoder | None = None
-
-    def check(self, header: Header) -> None:
-        """ConfigError or ModelError if the stream cannot be turned into sound here."""
-        self.layers(header)
-        self.begin(header)
-
-    def layers(self, header: Header) -> list[int]:
-        """Which layers of the stream are turned into sound: those that hold it, or the first of them."""
-        if not any(layer.type == "acoustic" for layer in header.layers):
-            raise ConfigError(f"the stream {header.stream} has no acoustic layers: there is no sound in it")
-        kinds = codec.heard_layers(self._open(header))
-        sounding = [i for i, layer in enumerate(header.layers) if layer.type in kinds]
-        if self._layers is not None and not 1 <= self._layers <= len(sounding):
-            raise ConfigError(f"{self._layers} layers; the stream {header.stream} has 1 to {len(sounding)} that sound")
-        return sounding[: self._layers]
-
-    def begin(self, header: Header) -> Run:
-        """A run of the stream's tokenizer; ModelError if the installed one has other codes."""
-        tokenizer = self._open(header)
-        if hasattr(tokenizer, "initial_decoder_state"):
-            return CodecRun(cast(codec.Decoder, tokenizer))
-        if hasattr(tokenizer, "initial_mel_state") and (header.sr, header.frame_samples) == (mel.SR, mel.FRAME):
-            self._vocoder = self._vocoder or Vocoder()
-            return MelRun(cast(codec.MelDecoder, tokenizer), self._vocoder)
-        why = " at the rate of the stream: record its acoustic part alone" if "+" in header.tokenizer.name else ""
-        raise ConfigError(f"the codes of {header.tokenizer.name} cannot be turned back into sound{why}")
-
-    def _open(self, header: Header) -> codec.Tokenizer:
-        asked = header.tokenizer
-        if asked.name not in self._opened:
-            self._opened[asked.name] = codec.open_tokenizer(self._tokenizer or asked.name)
-        tokenizer = self._opened[asked.name]
-        here = tokenizer.spec
-        if here.info.codebook_id != asked.codebook_id:
-            coded = f"{asked.name} {asked.version} ({asked.codebook_id[:19]}…)"
-            installed = f"{here.info.version} ({here.info.codebook_id[:19]}…)"
-            raise ModelError(
-                f"stream {header.stream} was coded by {coded}; installed is {installed}, whose codes mean other sounds"
-            )
-        if (here.sr, here.frame_samples) != (header.sr, header.frame_samples):
-            raise WireError(f"frames of {header.frame_samples} samples at {header.sr} Hz are not those of {asked.name}")
-        return tokenizer
-
-
 class Epoch:
     """One epoch of a stream on its way into `wave`: every frame in its place, silence where there is none."""
 
-    def __init__(self, header: Header, voices: Voices, wave: Wave) -> None:
+    def __init__(self, header: Header, voices: Voices, voice: Voice, wave: Wave) -> None:
         self.header, self.frames, self.silent = header, 0, 0  # both in frames
-        self._voices, self._wave = voices, wave
-        self._layers = voices.layers(header)
+        self._voices, self._voice, self._wave = voices, voice, wave
         self._decoder = Decoder()
         self._next: int | None = None  # frame index; None before the first
         self._run: Run | None = None
@@ -209,8 +86,8 @@ class Epoch:
 
     def _play(self, frame: FullFrame) -> None:
         if self._run is None:
-            self._run = self._voices.begin(self.header)
-        codes = [torch.tensor([frame.codes[i]]) for i in self._layers]
+            self._run = self._voices.begin(self._voice)
+        codes = [torch.tensor([frame.codes[i]]) for i in self._voice.layers]
         self._wave.write(self._run.play(codes))
         self.frames += 1
         self._next = frame.fi + 1
@@ -219,7 +96,7 @@ class Epoch:
         missing = until - (until if self._next is None else self._next)
         if missing > 0:
             self._break()
-            self._wave.rest(missing * self.header.frame_samples)
+            self._wave.rest(missing * self._voice.frame_samples)
             self.silent += missing
             self._next = until
 
@@ -264,10 +141,10 @@ def _decode(events: Iterator[Any], output: Path, voices: Voices, stream: str | N
                     current.close()
                 current = None
                 if stream in (None, event.stream):
-                    voices.check(event)  # before anything at `output` is touched
-                    wave = wave or _create(output, event)
-                    _same(wave, epochs, event)
-                    current = Epoch(event, voices, wave)
+                    voice = voices.voice(event)  # before anything at `output` is touched
+                    wave = wave or _create(output, voice.sr)
+                    _same(wave, voice.sr, epochs, event)
+                    current = Epoch(event, voices, voice, wave)
                     epochs.append(current)
             if current is not None:
                 current.feed(event)
@@ -283,20 +160,20 @@ def _decode(events: Iterator[Any], output: Path, voices: Voices, stream: str | N
     return epochs
 
 
-def _same(wave: Wave, epochs: list[Epoch], header: Header) -> None:
+def _same(wave: Wave, rate: int, epochs: list[Epoch], header: Header) -> None:
     if epochs and header.stream != epochs[0].header.stream:
         names = f"{epochs[0].header.stream} and {header.stream}"
         raise ConfigError(f"the recording holds the streams {names}: say which with --stream")
-    if header.sr != wave.rate:
-        raise ConfigError(f"the recording goes on at {header.sr} Hz after {wave.rate} Hz: one WAV file has one rate")
+    if rate != wave.rate:
+        raise ConfigError(f"the recording goes on at {rate} Hz after {wave.rate} Hz: one WAV file has one rate")
 
 
-def _create(output: Path, header: Header) -> Wave:
+def _create(output: Path, rate: int) -> Wave:
     try:
-        file = soundfile.SoundFile(output, "w", header.sr, 1, "PCM_16", format="WAV")
+        file = soundfile.SoundFile(output, "w", rate, 1, "PCM_16", format="WAV")
     except (soundfile.SoundFileError, OSError) as error:
         raise OutputError(f"{output}: {error}") from error
-    return Wave(file, header.sr)
+    return Wave(file, rate)
 
 
 def _events(file: str, lines: BinaryIO, progress: Progress) -> Iterator[Any]:
@@ -333,7 +210,3 @@ def _progress(file: str) -> Iterator[Progress]:
         known = Path(file).is_file()
         progress.add_task(Path(file).name, total=Path(file).stat().st_size if known else None)
         yield progress
-
-
-def _array(samples: Tensor) -> Samples:
-    return samples.cpu().numpy()

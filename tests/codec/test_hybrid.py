@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from natd.codebooks import store
-from natd.codec import Spec, hybrid, open_tokenizer, soundstream
+from natd.codec import hybrid, open_tokenizer, sounding, soundstream
 from natd.codec.hybrid import Hybrid
 from natd.codec.rate import RateChange
 from natd.errors import ConfigError
-from natd.wire import Layer, TokenizerInfo
 from tests.codec import look_ahead_models, soundstream_weights
 from tests.codec.sounds import streams
 
@@ -117,36 +116,9 @@ def test_a_changed_rate_keeps_what_both_rates_hold(rate: int, to: int) -> None:
 
 
 def test_it_sounds_as_its_acoustic_part(coder: soundstream.SoundStream) -> None:
-    both = Hybrid(Narrow(), coder)
-    frames = sound(2, 4 * 1280).split(1280, 1)
-    codes, alone = (list(t.initial_state(2) for t in (both, coder))), []
-    theirs, mine = coder.initial_decoder_state(2), both.initial_decoder_state(2)
-    for frame in frames:
-        said = both.encode(frame.contiguous(), codes[0])
-        played = both.decode(said[1:], mine)
-        parts = []
-        for step in frame.split(320, 1):
-            parts.append(coder.decode(coder.encode(step.contiguous(), codes[1]), theirs))
-        alone.append(torch.equal(played, torch.cat(parts, 1)))
-    assert all(alone) and len(alone) == 4
-    with pytest.raises(AttributeError, match="cannot be turned into samples"):
-        _ = Hybrid(open_tokenizer("ears"), coder).initial_decoder_state  # 16 kHz in a stream of 24
-
-
-class Narrow:
-    """A tokenizer of 16 kHz with one semantic layer: whether a frame of 80 ms is loud."""
-
-    glossary = {"S0": {0: "soft", 1: "loud"}}
-
-    def __init__(self) -> None:
-        info = TokenizerInfo("narrow", "1", "sha256:narrow")
-        self.spec = Spec(info, 16_000, 1280, (Layer("S0", "semantic", "loudness", 2),))
-
-    def initial_state(self, batch: int) -> list[torch.Tensor]:
-        return [torch.zeros(batch)]
-
-    def encode(self, chunk: torch.Tensor, state: list[torch.Tensor]) -> list[torch.Tensor]:
-        return [(chunk.abs().amax(1, keepdim=True) > 0.1).long()]
+    ears = open_tokenizer("ears")
+    assert sounding(Hybrid(ears, coder)) == (coder, 4) and sounding(coder) == (coder, 1)
+    assert sounding(Hybrid(ears, ears)) == (ears, 1)
 
 
 @pytest.mark.parametrize("name", ["ears+soundstream+soundstream", "ears+ears+ears", "+soundstream"])

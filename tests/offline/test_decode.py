@@ -217,3 +217,42 @@ def test_ears_gives_back_what_was_loud_where_it_was(recording, tmp_path):
     level = [20 * np.log10(np.sqrt((x**2).mean(axis=1)) + 1e-3) for x in blocks]
     assert np.corrcoef(*level)[0, 1] > 0.8
     assert abs(level[0].mean() - level[1].mean()) < 8.0
+
+
+def draw_codes(layers, frames: int, seed: int = 0) -> list[list[list[int]]]:
+    drawn = np.random.default_rng(seed)
+    return [[drawn.integers(16, size=layer.per_frame).tolist() for layer in layers] for _ in range(frames)]
+
+
+@pytest.mark.parametrize("acoustic", ["soundstream", "ears", "snac"])
+def test_a_hybrid_sounds_as_its_acoustic_part_and_at_that_one_s_rate(spoken, tmp_path, acoustic):
+    """Frames of 80 ms beside those of 20 ms at 16 kHz, or of 85 ms whose samples are late; with gaps of two frames."""
+    if acoustic == "snac":
+        save(published("snac").checkpoint, tmp_path)
+        acoustic = f"snac:from={tmp_path}"
+    part, both = codec.open_tokenizer(acoustic), codec.open_tokenizer(f"ears+{acoustic}")
+    steps, two, one = both.parts[1].steps, teller(both), teller(part)
+    own = [layer for layer in part.spec.layers if layer.type == "acoustic"]
+    for frames in (3, 2):
+        for frame in draw_codes(own, frames * steps, seed=frames):
+            one.frame([[1]] * (len(part.spec.layers) - len(own)) + frame)
+        flat = draw_codes(own, frames * steps, seed=frames)
+        for at in range(0, len(flat), steps):
+            joined = [sum(codes, []) for codes in zip(*flat[at : at + steps], strict=True)]
+            two.frame([[1] * layer.per_frame for layer in both.spec.layers[:4]] + joined)
+        two.gap(2)
+        one.gap(2 * steps)
+    outs = [tmp_path / "two.wav", tmp_path / "one.wav"]
+    for told, out, name in zip((two, one), outs, (f"ears+{acoustic}", acoustic), strict=True):
+        told.end()
+        assert main(["decode", written(tmp_path, told.story.lines), "-o", str(out), "--tokenizer", name]) == 0
+    about = soundfile.info(outs[0])
+    assert (about.samplerate, about.frames) == (part.spec.sr, 9 * steps * part.spec.frame_samples)
+    assert outs[0].read_bytes() == outs[1].read_bytes() and np.abs(heard(outs[0], about.samplerate)).max() > 0.01
+
+
+def test_a_hybrid_whose_sound_is_also_in_layers_that_are_left_out_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("natd.codec.ears.Ears.decodes", ("semantic", "acoustic"), raising=False)
+    at = teller(codec.open_tokenizer("ears+ears"))
+    with pytest.raises(ConfigError, match="that of ears is also in its semantic layers, .*; record ears alone"):
+        decode_recording(written(tmp_path, at.story.lines), tmp_path / "out.wav", None, None)
