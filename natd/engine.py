@@ -8,19 +8,16 @@ import threading
 import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from natd.codec import LookAhead, Spec, Tokenizer, open_tokenizer
-from natd.codec.devices import present
-from natd.codec.state import gather, scatter
+from natd.codec import Spec, Tokenizer, open_tokenizer
+from natd.codec.devices import exact_products, present
+from natd.codec.slots import Codes, Slots, slots_on
 from natd.errors import NatdError
-
-WARM_UP_STEPS = 3  # kernels chosen, caches filled, steps recorded, before the first real frame
-WARM_UP_BATCH = 8  # the largest batch that is made ready for: larger ones are rare
 
 
 class EngineError(NatdError):
@@ -110,16 +107,17 @@ class Engine:
     def _run(self, ready: asyncio.Future[Tokenizer]) -> None:
         try:
             torch.set_num_threads(self._threads)
-            torch.backends.cuda.matmul.allow_tf32 = False
-            torch.backends.cudnn.allow_tf32 = False
+            exact_products()
             device = present(self._device)
+            if device.startswith("cuda:"):
+                torch.cuda.set_device(device)
             with torch.inference_mode():
                 tokenizer = open_tokenizer(self.name, device)
-                worker = _Worker(tokenizer, device)
-                worker.warm_up(self._streams)
+                slots = slots_on(tokenizer, device)
+                slots.warm_up(self._streams)
                 self._post(ready, tokenizer)
                 while (jobs := self._next()) is not None:
-                    self._step(worker, jobs)
+                    self._step(slots, jobs)
         except BaseException as error:  # noqa: BLE001 - handed to whoever awaits, none is lost
             self._failed = error
             self._post(ready, error)
@@ -150,10 +148,10 @@ class Engine:
             self._post(left.future, EngineError(f"the {self.name} engine was closed"))
         return None
 
-    def _step(self, worker: _Worker, jobs: list[_Job]) -> None:
+    def _step(self, slots: Slots, jobs: list[_Job]) -> None:
         started = time.monotonic_ns()
         try:
-            codes = worker.encode(jobs)
+            codes = _encoded(slots, jobs)
         except BaseException as error:
             for job in jobs:
                 self._post(job.future, EngineError(f"{self.name} failed on a frame: {error!r}"))
@@ -184,61 +182,11 @@ def _deliver(results: list[tuple[asyncio.Future[Any], Any]]) -> None:
             future.set_result(value)
 
 
-class _Worker:
-    """The tokenizer with the state of every slot; lives in the model thread alone."""
-
-    def __init__(self, tokenizer: Tokenizer, device: str) -> None:
-        self.tokenizer = tokenizer
-        self._device = torch.device(device)
-        self._capacity = 1
-        self._warm = 0  # the largest batch that was made ready for
-        self._state = tokenizer.initial_state(1)
-
-    def warm_up(self, streams: int) -> None:
-        """Makes ready for the batches that so many streams can make."""
-        largest = min(streams, WARM_UP_BATCH) if self.tokenizer.spec.info.batch_invariant else 1
-        for batch in range(self._warm + 1, largest + 1):
-            state = self.tokenizer.initial_state(batch)
-            silence = torch.zeros(batch, self.tokenizer.spec.frame_samples, device=self._device)
-            for _ in range(WARM_UP_STEPS):
-                self.tokenizer.encode(silence, state)
-        self._warm = max(self._warm, largest)
-
-    def encode(self, jobs: list[_Job]) -> list[list[list[int]]]:
-        """Codes `[job][layer][per_frame]`; a tokenizer that is not batch invariant gets its rows one by one."""
-        self._reserve(max(job.slot for job in jobs) + 1)
-        fresh = [job.slot for job in jobs if job.fresh]
-        if fresh:
-            scatter(self._state, self._rows(fresh), self.tokenizer.initial_state(len(fresh)))
-        ends = [job.slot for job in jobs if job.ends]
-        if ends and hasattr(self.tokenizer, "finish"):
-            part = gather(self._state, self._rows(ends))
-            cast(LookAhead, self.tokenizer).finish(part)
-            scatter(self._state, self._rows(ends), part)
-        if self.tokenizer.spec.info.batch_invariant:
-            return self._together(jobs)
-        return [self._together([job])[0] for job in jobs]
-
-    def _together(self, jobs: list[_Job]) -> list[list[list[int]]]:
-        chunk = torch.from_numpy(np.stack([job.samples for job in jobs])).to(self._device)
-        slots = [job.slot for job in jobs]
-        if slots == list(range(self._capacity)):
-            codes = self.tokenizer.encode(chunk, self._state)
-        else:
-            rows = self._rows(slots)
-            part = gather(self._state, rows)
-            codes = self.tokenizer.encode(chunk, part)
-            scatter(self._state, rows, part)
-        layers = [layer.tolist() for layer in codes]
-        return [[layer[i] for layer in layers] for i in range(len(jobs))]
-
-    def _reserve(self, slots: int) -> None:
-        if slots <= self._capacity:
-            return
-        self.warm_up(slots)
-        grown = self.tokenizer.initial_state(slots)
-        scatter(grown, self._rows(range(self._capacity)), self._state)
-        self._state, self._capacity = grown, slots
-
-    def _rows(self, slots: Any) -> torch.Tensor:
-        return torch.tensor(list(slots), dtype=torch.int64, device=self._device)
+def _encoded(slots: Slots, jobs: list[_Job]) -> Codes:
+    """The codes of each job's frame."""
+    slots.reserve(max(job.slot for job in jobs) + 1)
+    if fresh := [job.slot for job in jobs if job.fresh]:
+        slots.renew(fresh)
+    if ends := [job.slot for job in jobs if job.ends]:
+        slots.finish(ends)
+    return slots.encode([job.slot for job in jobs], [job.samples for job in jobs])

@@ -126,7 +126,7 @@ class FrontEnd:
         sums = rows.product(spectra, self.moments)  # [B, 3, 16]
         centroid, square = (sums[:, 0, 1:3] / sums[:, 0, :1]).unbind(1)
         spread = (square - centroid * centroid).clamp_(min=0.0).sqrt_()
-        below = rows.each(lambda row: torch.cumsum(row, 1), mean).squeeze(1)
+        below = rows.each(lambda row: torch.cumsum(row, -1), mean).squeeze(1)
         at = (below < 0.85 * below[:, -1:]).sum(1)
         found = {"centroid": centroid, "bandwidth": spread, "rolloff": self.log2_hz.index_select(0, at)}
         return found, sums[:, 1, 3], sums[:, 2, 3]

@@ -21,3 +21,9 @@ def present(device: str) -> str:
     elif device != "cpu" and not device.startswith("cuda"):
         raise ConfigError(f"there is no device {device!r}: use cpu, cuda, cuda:N, or auto")
     return device
+
+
+def exact_products() -> None:
+    """Products on CUDA in float32, not in the 10 bits of TF32: a code must not depend on the device."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from natd.codec import Spec, seanet
 from natd.codec.checkpoint import Checkpoint, open_checkpoint
+from natd.codec.graph import Recorder
 from natd.codec.lstm import LSTM
 from natd.codec.options import number, parse
 from natd.codec.rvq import EuclideanCodebook, decode_residual, encode_residual
@@ -64,6 +65,7 @@ class EnCodec:
         self._decoder = seanet.decoder("decoder", layout, weights, [_lstm(tensors, "decoder.layers.1.lstm.")])
         books = [tensors[f"quantizer.layers.{i}.codebook.embed"] for i in range(count)]
         self._books = [EuclideanCodebook(book) for book in books]
+        self._recorder: Recorder[seanet.ChainState] = Recorder(self.step, traced=False)
         self.glossary: Mapping[str, Mapping[int, str]] = {}
         settings = {"weights": checkpoint.digest, "codebooks": count, "arithmetic": ARITHMETIC}
         self.spec = _spec(options, settings, config["sampling_rate"], math.prod(strides), latents, len(books[0]))
@@ -76,8 +78,13 @@ class EnCodec:
     def encode(self, chunk: Tensor, state: seanet.ChainState) -> list[Tensor]:
         """One frame [B, 2560] float32 -> A0, A1, ... each [B, 8] int64.
 
-        Any other number of latents of 320 samples will do, if it is more than 6 in the first step of a row.
+        Any other number of latents of 320 samples will do, if it is more than 6 in the first step of a row (on CUDA
+        in every one).
         """
+        return self._recorder(chunk, state)
+
+    def step(self, chunk: Tensor, state: seanet.ChainState) -> list[Tensor]:
+        """What `encode` records on CUDA, and replays."""
         return encode_residual(self._books, self.latents(chunk, state))
 
     @torch.no_grad()

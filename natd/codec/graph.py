@@ -1,7 +1,8 @@
 """One step of a tokenizer, recorded once for each batch size and replayed without Python between its operations.
 
 On the CPU a recording is a trace, run as recorded: the same calls on the same shapes, so the codes are equal bit for
-bit. On CUDA it is a graph of kernels. Either knows nothing but its inputs: the state stays with the caller.
+bit. On CUDA it is a graph of kernels (see `cuda_graph`). Either knows nothing but its inputs: the state stays with the
+caller.
 """
 
 from __future__ import annotations
@@ -13,35 +14,49 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from natd.codec import cuda_graph
+from natd.codec.cuda_graph import CudaRecordings, Maker
 from natd.codec.state import leaves, with_leaves
 
 S = TypeVar("S")  # a state, see `natd.codec.state`
 Step = Callable[[Tensor, S], list[Tensor]]
-MOST = 8  # rows of a recording: a larger batch is made of several, so that there are never more to make and to keep
-CUDA_WARM_UP = 3  # runs before a capture, which may not choose kernels or make plans
+MOST = 8  # rows of a trace: a larger batch is made of several, so that there are never more to make and to keep
 
 
 class Recorder(Generic[S]):
     """`recorder(chunk, state)` is `step(chunk, state)`: same codes, same state, updated in place.
 
     The step may branch on shapes and on nothing else, what it reads beside its arguments never changes, and what it
-    gives for a row does not depend on the others.
+    gives for a row does not depend on the others. Without `traced` a step on the CPU runs as it is: packed products
+    cannot be traced, and a step of few and large ones gains nothing.
     """
 
-    def __init__(self, step: Step[S]) -> None:
+    def __init__(self, step: Step[S], traced: bool = True) -> None:
         self.step = step
-        self._recordings: dict[int, Callable[[Tensor, S], list[Tensor]]] = {}
+        self._traced = traced
+        self._traces: dict[int, Callable[[Tensor, S], list[Tensor]]] = {}
+        self._cuda: CudaRecordings[S] | None = None
+        self._known = False  # whether this is on CUDA, and whether graphs are wanted there
 
     def __call__(self, chunk: Tensor, state: S) -> list[Tensor]:
-        """Samples [B, ...], the state of B streams -> codes; the first call for a B up to `MOST` records."""
+        """Samples [B, ...], the state of B streams -> codes; the first call for a size records."""
+        if not self._known:
+            first = leaves(state)[0]
+            if first.is_cuda:
+                self._traced = False
+                self._cuda = CudaRecordings(self.step, Maker(first.device)) if cuda_graph.wanted() else None
+            self._known = True
+        if self._cuda is not None and not cuda_graph.is_unrecorded():
+            return self._cuda(chunk, state)
+        if not self._traced:
+            return self.step(chunk, state)
         batch = chunk.shape[0]
         if batch > MOST:
             return self._in_parts(chunk, state)
-        recording = self._recordings.get(batch)
-        if recording is None:
-            kind = _CudaRecording if leaves(state)[0].is_cuda else _Trace
-            recording = self._recordings[batch] = kind(self.step, chunk, state)
-        return recording(chunk, state)
+        trace = self._traces.get(batch)
+        if trace is None:
+            trace = self._traces[batch] = _Trace(self.step, chunk, state)
+        return trace(chunk, state)
 
     def _in_parts(self, chunk: Tensor, state: S) -> list[Tensor]:
         split = zip(*(torch.split(leaf, MOST) for leaf in (chunk, *leaves(state))), strict=True)
@@ -69,31 +84,3 @@ class _Trace(Generic[S]):
         # As recorded: an optimizer might join products, and round otherwise.
         with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             return list(self._run(chunk, *leaves(state)))
-
-
-class _CudaRecording(Generic[S]):
-    """A graph of kernels on fixed addresses: inputs are copied in, the state in and out, and codes are copies."""
-
-    def __init__(self, step: Step[S], chunk: Tensor, state: S) -> None:
-        own = leaves(state)
-        self._chunk = chunk.to(own[0].device, copy=True)
-        self._leaves = [leaf.clone() for leaf in own]
-        self._graph = torch.cuda.CUDAGraph()
-        held = with_leaves(state, self._leaves)
-        beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
-            for _ in range(CUDA_WARM_UP):
-                step(self._chunk, held)
-        torch.cuda.current_stream().wait_stream(beside)
-        with torch.cuda.graph(self._graph):
-            self._codes = step(self._chunk, held)
-
-    def __call__(self, chunk: Tensor, state: S) -> list[Tensor]:
-        own = leaves(state)
-        for here, given in zip([self._chunk, *self._leaves], [chunk, *own], strict=True):
-            here.copy_(given)
-        self._graph.replay()
-        for given, here in zip(own, self._leaves, strict=True):
-            given.copy_(here)
-        return [code.clone() for code in self._codes]

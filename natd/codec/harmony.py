@@ -72,7 +72,7 @@ class Harmony:
 
     def _power(self, both: Tensor) -> Tensor:
         """Audio of one stream at 6 and 24 kHz [2, 4096] -> power of its windows [4, 2064]; the last bins are unused."""
-        windowed = (both.unsqueeze(1) * self.windows).flatten(0, 1)
+        windowed = (both.unsqueeze(-2) * self.windows).flatten(-3, -2)
         return torch.nn.functional.pad(squared(torch.fft.rfft(windowed)), (0, rows.padded(BINS) - BINS))
 
     def _tonal(self, power: Tensor) -> Tonal:
@@ -92,9 +92,9 @@ class Harmony:
 
     def _pitch(self, power: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Power of the pitch window [B, 2064], audio [B, 4096] -> lag of the f0 in samples [B], salience 0..1 [B]."""
-        r = rows.each(lambda row: torch.fft.irfft(row[:BINS], n=LONGEST)[1:LAGS], power)
+        r = rows.each(lambda row: torch.fft.irfft(row[..., :BINS], n=LONGEST)[..., 1:LAGS], power)
         x = audio[:, HISTORY - PITCH_WINDOW :].contiguous()
-        energy = rows.each(lambda row: torch.cumsum(row, 0), x * x)
+        energy = rows.each(lambda row: torch.cumsum(row, -1), x * x)
         # Lag 0 is left out: column i is of lag i + 1.
         kept = energy[:, PITCH_WINDOW - LAGS : PITCH_WINDOW - 1].flip(1)
         both = kept.sub_(energy[:, : LAGS - 1]).add_(energy[:, -1:])

@@ -18,6 +18,7 @@ from torch import Tensor
 from natd.codec import Spec
 from natd.codec.delayed import Chain, ChainState
 from natd.codec.factorised import FactorisedQuantizer
+from natd.codec.graph import Recorder
 from natd.errors import ModelError
 from natd.wire import Layer, TokenizerInfo
 
@@ -43,6 +44,7 @@ class LookAheadCodec:
     def __init__(self, encoder: Chain, quantizer: FactorisedQuantizer, decoder: Chain, identity: Identity) -> None:
         self._encoder, self._quantizer, self._decoder = encoder, quantizer, decoder
         self._device = quantizer.books[0].codes.device
+        self._recorder: Recorder[ChainState] = Recorder(self.step, traced=False)
         self.decoder_delay_samples = decoder.axis.delay
         self.spec = _spec(encoder, quantizer, decoder, identity)
 
@@ -53,6 +55,10 @@ class LookAheadCodec:
     @torch.no_grad()
     def encode(self, chunk: Tensor, state: ChainState) -> list[Tensor]:
         """One frame [B, frame_samples] float32 -> A0, A1, ... each [B, per_frame] int64, of an earlier frame."""
+        return self._recorder(chunk, state)
+
+    def step(self, chunk: Tensor, state: ChainState) -> list[Tensor]:
+        """What `encode` records on CUDA, and replays."""
         return self._quantizer.encode(self._encoder(chunk.to(self._device)[:, :, None], state))
 
     def finish(self, state: ChainState) -> None:

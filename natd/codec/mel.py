@@ -35,7 +35,7 @@ class Mel:
         """Latest audio [B, HISTORY] -> power spectra [B, 8, 512]."""
         tail = audio[:, HISTORY - (HOPS - 1) * HOP - WINDOW :]
         frames = (tail.unfold(1, WINDOW, HOP) * self.window).contiguous()  # [B, 8, 1024]
-        return rows.each(lambda row: squared(torch.fft.rfft(row)[:, :BINS]), frames)
+        return rows.each(lambda row: squared(torch.fft.rfft(row)[..., :BINS]), frames)
 
     def log_mel(self, power: Tensor) -> Tensor:
         """Power spectra [B, 8, 512] -> log-mel [B, 8, 128] in dB, at least -100."""
@@ -43,7 +43,7 @@ class Mel:
 
     def level(self, chunk: Tensor) -> Tensor:
         """Mean square of a frame [B, 1920] without its mean, [B]: 1.0 = 0 dBFS (a full-scale sine is -3.01)."""
-        return rows.each(lambda row: row.var(correction=0), chunk.contiguous())
+        return rows.each(lambda row: row.var(-1, correction=0), chunk.contiguous())
 
 
 def hann(n: int) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from natd.codec import Spec, seanet
 from natd.codec.checkpoint import Checkpoint, open_checkpoint
+from natd.codec.graph import Recorder
 from natd.codec.options import number, parse
 from natd.codec.packed import Linear
 from natd.codec.packed_conv import Conv, TailState
@@ -86,6 +87,7 @@ class Mimi:
         self._quantizer = SplitQuantizer(tensors, count)
         self._decoder_transformer = Transformer("decoder_transformer", layers, tensors, self._dtype)
         self._decoder = seanet.decoder("decoder", convs, weights)
+        self._recorder: Recorder[MimiState] = Recorder(self.step, traced=False)
         self.glossary: Mapping[str, Mapping[int, str]] = {}
         settings = {"weights": checkpoint.digest, "window": window, "dtype": found["dtype"], "arithmetic": ARITHMETIC}
         about = _layers(count, config["codebook_size"])
@@ -102,6 +104,10 @@ class Mimi:
     @torch.no_grad()
     def encode(self, chunk: Tensor, state: MimiState) -> list[Tensor]:
         """One frame [B, 1920] float32 -> S0, A0, A1, ... each [B, 1] int64."""
+        return self._recorder(chunk, state)
+
+    def step(self, chunk: Tensor, state: MimiState) -> list[Tensor]:
+        """What `encode` records on CUDA, and replays."""
         return self._quantizer.encode(self.latent(chunk, state))
 
     @torch.no_grad()
@@ -124,7 +130,7 @@ class Mimi:
     @torch.no_grad()
     def decode(self, codes: list[Tensor], state: MimiDecoderState) -> Tensor:
         """Codes [B, 1] of any number of layers from the first -> samples [B, 1920] float32 in -1..1."""
-        x = self._quantizer.decode(codes).to(self._dtype)
+        x = self._quantizer.decode([code.to(self._device) for code in codes]).to(self._dtype)
         x = self._upsampled(x, state)
         x = self._decoder_transformer(x, state.transformer)
         return self._decoder(x, state.seanet)[:, :, 0].float().clamp(-1.0, 1.0)

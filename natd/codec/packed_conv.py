@@ -35,7 +35,7 @@ class Conv:
     """`weight` [O, I, K]; output t sees inputs up to (t + 1) * stride - 1 - `late`, and none after.
 
     `beginning` says what stands before the first step: zeros, its first input, or its mirror image. That image needs
-    more inputs in the first step than `context`, else ValueError.
+    more inputs in the first step than `context`, on CUDA in every step, else ValueError.
     """
 
     def __init__(
@@ -77,7 +77,8 @@ class Conv:
 
     def _behind_past(self, x: Tensor, state: TailState) -> Tensor:
         tail = state.tail
-        if self.beginning != "zeros" and (x.shape[1] > self.context or bool(state.fresh.any())):
+        # On the CPU a look at the state costs less than an image that no row wants; CUDA would have to be waited for.
+        if self.beginning != "zeros" and (x.is_cuda or x.shape[1] > self.context or bool(state.fresh.any())):
             tail = torch.where(state.fresh[:, None, None], self._before(x), tail)
         x = torch.cat([tail, x], dim=1)
         state.tail.copy_(x[:, x.shape[1] - self.context :])

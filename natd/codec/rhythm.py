@@ -101,7 +101,7 @@ class Rhythm:
         mean = rows.product(hops, self.sum_hops)[..., :1] / count[:, None, None]
         x = (hops - mean) * (self.age <= count[:, None, None])
         x = torch.cat([x, x[:, ::RISES]], dim=1) * self.views
-        power = rows.each(lambda row: squared(torch.fft.rfft(row, n=PULSE_FFT)[:, :SPECTRUM]), x)
+        power = rows.each(lambda row: squared(torch.fft.rfft(row, n=PULSE_FFT)[..., :SPECTRUM]), x)
         return Past(hops, count, mean, power)
 
     def _pulse(self, past: Past) -> tuple[Tensor, Tensor]:

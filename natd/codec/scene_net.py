@@ -81,7 +81,7 @@ class SceneNet:
         for weight, bias in self.hidden:
             x = rows.affine(x, weight, bias).relu_()
         z = rows.affine(x, *self.to_z)
-        return rows.each(lambda row: torch.softmax(row, 1), rows.affine(z, *self.out)).squeeze(1), z.squeeze(1)
+        return rows.each(lambda row: torch.softmax(row, -1), rows.affine(z, *self.out)).squeeze(1), z.squeeze(1)
 
     def __call__(self, vector: Tensor, silent: Tensor, state: SceneNetState) -> Tensor:
         """Pooled features [B, 1008], silence [B] -> codes [B]; `state` moves on where it is not silent."""

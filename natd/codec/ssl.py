@@ -27,6 +27,7 @@ from torch import Tensor
 from natd.codebooks import store
 from natd.codec import Spec
 from natd.codec.checkpoint import Checkpoint, open_checkpoint
+from natd.codec.graph import Recorder
 from natd.codec.options import parse
 from natd.codec.rvq import EuclideanCodebook, encode_residual
 from natd.codec.ssl_features import WaveformEncoder
@@ -146,6 +147,7 @@ class Ssl:
         self.glossary: Mapping[str, Mapping[int, str]] = {
             layer: {int(code): entry["phrase"] for code, entry in found.items()} for layer, found in words.items()
         }
+        self._recorder: Recorder[SslState] = Recorder(self.step, traced=False)
         self.spec = _spec(encoder, codebook_id, self._semantic, self._acoustic)
 
     def settings(self) -> dict[str, Any]:
@@ -163,6 +165,10 @@ class Ssl:
     @torch.no_grad()
     def encode(self, chunk: Tensor, state: SslState) -> list[Tensor]:
         """One frame [B, frame_samples] float32 -> S0, ..., A0, ... each [B, per_frame] int64."""
+        return self._recorder(chunk, state)
+
+    def step(self, chunk: Tensor, state: SslState) -> list[Tensor]:
+        """What `encode` records on CUDA, and replays."""
         found = self.encoder.vectors(chunk, state)
         semantic = [book.nearest(found[layer]) for layer, book in self._semantic.items()]
         return semantic + encode_residual(self._acoustic, found["A"])

@@ -135,16 +135,3 @@ def every_warning_is_an_error() -> Iterator[None]:
 def test_nothing_warns(tokenizer: Ears, every_warning_is_an_error: None) -> None:
     with torch.inference_mode():
         Recorder(tokenizer.step)(torch.zeros(2, 1920), tokenizer.initial_state(2))
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_recorded_is_plain_on_cuda(sounds: Tensor) -> None:
-    tokenizer = ears.open_tokenizer("cuda")
-    for batch in (1, 3):
-        state, plain = tokenizer.initial_state(batch), tokenizer.initial_state(batch)
-        for frame in range(20):
-            chunk = sounds[:batch, frame].contiguous()
-            with torch.no_grad():
-                found, expected = tokenizer.recorder(chunk, state), tokenizer.step(chunk, plain)
-            assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True)), frame
