@@ -71,10 +71,20 @@ async def _one(file: str, engine: Engine, lines: Lines, chunk_ms: float, advance
     await stream.run()
     await lines.drain()
     wall_s = time.perf_counter() - started
-    audio_s = lines.frames * engine.spec.frame_samples / engine.spec.sr
-    short = f" (shorter than one frame of {engine.spec.frame_samples * 1000 / engine.spec.sr:g} ms)"
-    rtf = f", real-time factor {wall_s / audio_s:.4f}" if audio_s else short
-    return f"{file}: {lines.frames} frames, {audio_s:.2f} s of audio in {wall_s:.2f} s{rtf}"
+    return f"{file}: {_said(stream, engine.spec.frame_samples * 1000 / engine.spec.sr, wall_s)}"
+
+
+def _said(stream: Stream, frame_ms: float, wall_s: float) -> str:
+    """What became of a recording, and how much of it is left over at the end, where no whole frame is."""
+    frames, lost = stream.counters["frames"], stream.counters["gap_frames"]
+    audio_s = frames * frame_ms / 1000
+    said = f"{frames} frames, {audio_s:.2f} s of audio in {wall_s:.2f} s"
+    if not audio_s:
+        return f"{said} (shorter than one frame of {frame_ms:g} ms)"
+    heard_ms = 0.0 if stream.vitals.assembler is None else stream.vitals.assembler.elapsed_ns / 1e6
+    left_ms = round(heard_ms - (frames + lost) * frame_ms)
+    left = f"; the last {left_ms} ms are not coded (a frame has {frame_ms:g} ms)" if left_ms > 0 else ""
+    return f"{said}, real-time factor {wall_s / audio_s:.4f}{left}"
 
 
 def stream_name(file: str) -> str:

@@ -86,6 +86,29 @@ def test_standard_input_gives_the_same_and_standard_output_holds_lines_alone(who
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("samples", "rate", "said"),
+    [
+        (2400, 24_000, "1 frames, 0.08 s of audio in"),
+        (2400, 24_000, "; the last 20 ms are not coded (a frame has 80 ms)\n"),
+        (3840 + 23, 24_000, "; the last 1 ms are not coded (a frame has 80 ms)\n"),
+        (44_100, 44_100, "; the last 40 ms are not coded (a frame has 80 ms)\n"),
+    ],
+)
+def test_what_is_left_over_at_the_end_is_said(tmp_path, capsys, samples, rate, said):
+    soundfile.write(tmp_path / "short.wav", np.zeros(samples), rate)
+    assert tokenize_files([str(tmp_path / "short.wav")], tmp_path / "out.ndjson", "ears", 1000.0) == 0
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("samples", [1920, 3840 + 5, 100])
+def test_nothing_is_said_of_nothing_left_over_or_of_no_frame(tmp_path, capsys, samples):
+    soundfile.write(tmp_path / "whole.wav", np.zeros(samples), 24_000)
+    assert tokenize_files([str(tmp_path / "whole.wav")], tmp_path / "out.ndjson", "ears", 1000.0) == 0
+    said = capsys.readouterr().err
+    assert "not coded" not in said and said.count("\n") == 1
+
+
 def test_a_bad_file_does_not_stop_the_others(recording, tmp_path, capsys):
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"RIFF, but no more than that")
