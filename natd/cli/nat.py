@@ -179,7 +179,8 @@ def _add_listen(verbs: Verbs) -> None:
     )
     p.add_argument("--changes", action="store_true", help="tell only what has changed")
     p.add_argument("--brief", action="store_true", help="the same in few words: about 12 tokens a second at most")
-    p.add_argument("--tokenizer", default="ears", metavar="NAME", help="tokenizer for audio files (default: ears)")
+    words = "tokenizer for audio files, whose codes have words (default: ears)"
+    p.add_argument("--tokenizer", default="ears", metavar="NAME", help=words)
     p.add_argument("--stream", metavar="NAME", help="which running stream (default: the only one)")
     _add_live(p)
 

@@ -77,6 +77,11 @@ class Following:
         """Length of a frame, ms; 0 before the header."""
         return float(self.header.get("frame_ms", 0.0))
 
+    @property
+    def worded(self) -> bool:
+        """Whether any code has had words so far: a name in the header, or a gloss."""
+        return any(self._names.values()) or any(self._glosses.values())
+
     def latency_ms(self) -> tuple[float, float] | None:
         """p50 and p99 of `lat` over the last `WINDOW_MS`; None where nothing was measured."""
         values = sorted(lat for _, lat in self._lat)

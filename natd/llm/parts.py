@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -13,6 +13,7 @@ from natd.llm.follow import Codes
 
 LEAST, MOST = 0, 3  # detail
 SILENCE = "silence"
+TOO_EARLY = "not heard long enough"
 LOUDER_DB = 6.0  # a change of level that is worth a word
 ALTERNATIVE = 0.05  # the least share at which another kind is named
 Entry = Callable[[Codes], Mapping[str, Any]]  # what a legend says of codes; {} where there is none
@@ -55,6 +56,12 @@ class Part:
         if before is None or self.gist != before.gist or (self.level is None) != (before.level is None):
             return True
         return self.level is not None and before.level is not None and abs(self.level - before.level) >= LOUDER_DB
+
+
+def certain(said: Sequence[Said]) -> list[Said]:
+    """What was said, without the words that it was too early to say more."""
+    kept = (replace(s, text=", ".join(piece for piece in s.text.split(", ") if piece != TOO_EARLY)) for s in said)
+    return [s for s in kept if s.text]
 
 
 def part(about: str, said: Sequence[Said], detail: int, entry: Entry) -> Part:

@@ -10,7 +10,7 @@ from typing import Any
 from natd.errors import ConfigError
 from natd.llm.budget import Budget, tokens
 from natd.llm.follow import Change, Codes, Following, first_word
-from natd.llm.parts import LEAST, MOST, SILENCE, Part, Said, part
+from natd.llm.parts import LEAST, MOST, SILENCE, TOO_EARLY, Part, Said, certain, part
 
 FULL_TOKENS = 50.0  # a second, at most
 BRIEF_TOKENS = 12.0
@@ -49,7 +49,10 @@ class View:
         self._budget = Budget(BRIEF_TOKENS, SAVED_S)
 
     def feed(self, event: Mapping[str, Any]) -> list[str]:
-        """Take the next event; the lines it completes. ConfigError at the header of a stream that has no words."""
+        """Take the next event; the lines it completes.
+
+        ConfigError at the header of a stream without semantic layers, or with the first line if they have no words.
+        """
         following, kind = self._following, event.get("event")
         lines: list[str] = []
         if kind == "header" and event["epoch"] != following.header.get("epoch"):
@@ -68,8 +71,10 @@ class View:
         return lines
 
     def finish(self) -> list[str]:
-        """The line of the time heard since the last one."""
+        """The line of the time heard since the last one; ConfigError if that has no words."""
         said, self._said, self._window = self._said, {}, None
+        if said and not self._following.worded:
+            raise no_words(self._following.header["tokenizer"]["name"])
         return [line] if said and (line := self._line(said)) else []
 
     def _window_of(self, ts: float) -> int:
@@ -97,7 +102,7 @@ class View:
         if change.kind == "epoch":
             header = self._following.header
             if not self._following.layers:
-                raise ConfigError(f"the codes of {header['tokenizer']['name']} have no words")
+                raise no_words(header["tokenizer"]["name"])
             return head(header, self._style)
         self._before.clear()  # what comes after a loss is said afresh
         text = f"{self._time(change.ts)}  {change.kind}: {change.text}"
@@ -109,16 +114,17 @@ class View:
 
     def _parts(self, said: Mapping[str, list[Said]], detail: Mapping[str, int]) -> dict[str, Part]:
         """Layer -> what is told of it, where that is new to the reader or all is told."""
+        told = {name: certain(layer) for name, layer in said.items()} if self._style.brief else said
         parts = {
-            row.name: part(row.about, said[row.name], detail[row.name], partial(self._entry, row.name))
+            row.name: part(row.about, told[row.name], detail[row.name], partial(self._entry, row.name))
             for row in self._following.layers
-            if row.name in said
+            if told.get(row.name)
         }
         if all(s.text == SILENCE for layer in said.values() for s in layer):
             parts = {"": Part("", SILENCE, SILENCE)}
         if not (self._style.changes or self._style.brief):
             return parts
-        return {name: told for name, told in parts.items() if told.differs(self._before.get(name))}
+        return {name: new for name, new in parts.items() if new.differs(self._before.get(name))}
 
     def _entry(self, layer: str, codes: Codes) -> Mapping[str, Any]:
         """What the legend says of the code that was there most of the time."""
@@ -160,6 +166,11 @@ class View:
         return clock if self._style.every_s >= 1 else f"{clock}.{tenths % 10}"
 
 
+def no_words(name: str) -> ConfigError:
+    """What is said of the tokenizer `name` whose codes are numbers and nothing else."""
+    return ConfigError(f"the codes of {name} have no words; those of ears have: --tokenizer ears")
+
+
 def head(header: Mapping[str, Any], style: Style) -> list[str]:
     """At most 12 lines that tell the reader what follows and how far it can be trusted."""
     heard, by = header["input"], header["tokenizer"]
@@ -172,11 +183,12 @@ def head(header: Mapping[str, Any], style: Style) -> list[str]:
     ]
     if len(layers) > MOST_LAYERS:
         lines.append(f"# {len(layers) - MOST_LAYERS} more layers are not told.")
+    early = "" if style.brief else f' "{TOO_EARLY}": too early to say.'
     return [
         *lines,
         "# Names are a machine's nearest guesses and may be wrong. A number from 0 to 1 says how sure one is; after",
         '# "also" or "closest to" stands what else it may be. "unknown": like nothing it knows. "silence": too soft to',
-        '# be heard. "not heard long enough": too early to say. dBFS: 0 is the loudest there can be.',
+        f"# be heard.{early} dBFS: 0 is the loudest there can be.",
         '# "gap" and "loss": that much was not heard at all; nothing is known of it.',
     ]
 

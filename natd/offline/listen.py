@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, Self
 from natd.codebooks.legend import entry
 from natd.codec import open_tokenizer
 from natd.engine import Engine
-from natd.errors import ConfigError, NatdError, SourceError, WireError
-from natd.llm.view import Style, View
+from natd.errors import NatdError, SourceError, WireError
+from natd.llm.view import Style, View, no_words
 from natd.metrics import Metrics
 from natd.offline.tail import ANSWER_S, Address, get, live
 from natd.offline.tokenize import BACKLOG_S, QUIET, stream_name
@@ -76,8 +76,9 @@ def _show_recording(file: str, lines: BinaryIO, style: Style) -> None:
 
 async def _show_audio(file: str, tokenizer: str, style: Style) -> None:
     async with Engine(tokenizer) as engine:
-        if not any(layer.type == "semantic" for layer in engine.spec.layers):
-            raise ConfigError(f"the codes of {tokenizer} have no words")
+        opened = engine.tokenizer
+        if not any(opened.glossary.values()) and not any(getattr(opened, "names", {}).values()):
+            raise no_words(opened.spec.info.name)
         sink = _Teller(View(style, partial(entry, engine.tokenizer)))
         settings = StreamSettings(name=stream_name(file))
         await Stream(settings, FileSource(file), engine, [sink], Metrics(), QUIET, backlog_s=BACKLOG_S).run()

@@ -17,10 +17,11 @@ WORDS = {
     "S0": {0: "silence", 1: "rain", 2: "unknown, closest to: train 0.35, wind 0.2: steady dark noise",
            3: "animal, closest to: dog 0.4", 4: "not heard long enough", 5: "piano", 6: "sea waves 0.62"},
     "S1": {0: "silence", 1: "note A4", 2: "note C5", 3: "chord Am7", 4: "unpitched", 5: "mix of C E A",
-           6: "note E5", 7: "chord A", 8: "note G5"},
+           6: "note E5", 7: "chord A", 8: "note G5", 10: "not heard long enough"},
     "S2": {0: "silence", 1: "tempo 120 bpm, no onset", 2: "tempo 120 bpm, strong onset",
            3: "tempo 120 bpm, soft onset", 4: "irregular events, soft onset", 5: "irregular events, no onset",
-           6: "none, no onset", 7: "regular ticks every 0.50 s, no onset", 8: "syllabic"},
+           6: "none, no onset", 7: "regular ticks every 0.50 s, no onset", 8: "syllabic",
+           9: "not heard long enough, no onset", 10: "not heard long enough, clear onset"},
     "S3": {0: "silence", 1: "loud -18 dBFS, bright 3.1 kHz, noisy", 2: "loud -20 dBFS, bright 2.6 kHz, noisy",
            3: "soft -42 dBFS, dark 410 Hz, tonal"},
 }  # fmt: skip
@@ -29,8 +30,8 @@ WORDS = {
 class Scene(Teller):
     """Frames of four codes."""
 
-    def __init__(self) -> None:
-        super().__init__(header(LAYERS), WORDS)
+    def __init__(self, words: dict[str, dict[int, str]] = WORDS) -> None:
+        super().__init__(header(LAYERS), words)
 
     def hear(self, *codes: int, frames: int = 1) -> "Scene":
         for _ in range(frames):

@@ -9,7 +9,7 @@ from natd.errors import ConfigError
 from natd.llm.budget import tokens
 from natd.llm.view import BRIEF_TOKENS, FULL_TOKENS, SAVED_S, Style, View
 from natd.wire import Layer, encode
-from tests.llm.heard import LAYERS, Scene, told
+from tests.llm.heard import LAYERS, WORDS, Scene, told
 from tests.streams import header
 
 
@@ -111,6 +111,25 @@ def test_the_head_says_what_follows():
 def test_a_stream_without_words_is_refused():
     with pytest.raises(ConfigError, match="the codes of ears have no words"):
         View().feed(json.loads(encode(header((Layer("A0", "acoustic", "residual", 4),)))))
+    scene = Scene(words={}).hear(1, 4, 6, 1, frames=12)
+    with pytest.raises(ConfigError, match="the codes of ears have no words; those of ears have: --tokenizer ears"):
+        lines(scene)
+    assert lines(Scene(words={"S2": WORDS["S2"]}).hear(1, 4, 6, 1, frames=12)) == [
+        "0:00  scene: code 1 | harmony: code 4 | rhythm: no onsets | dynamics: code 1"
+    ]
+
+
+def test_a_brief_line_does_not_say_that_it_is_too_early_to_say():
+    scene = Scene().hear(4, 10, 9, 1, frames=3).hear(4, 4, 10, 1, frames=10).hear(1, 4, 10, 1, frames=12)
+    assert lines(scene, Style(brief=True)) == [
+        "0:00 unpitched; rhythm: 9 onsets; -18 dBFS, bright, noisy",
+        "0:01 rain",
+    ]
+    assert lines(scene)[0].startswith("0:00  scene: not heard long enough | harmony: not heard long enough 0.2,")
+    early = Scene().hear(4, 10, 9, 1, frames=25)
+    assert lines(early, Style(brief=True)) == ["0:00 rhythm: no onsets; -18 dBFS, bright, noisy"]
+    assert "long enough" in " ".join(View().feed(json.loads(encode(header(LAYERS)))))
+    assert "long enough" not in " ".join(View(Style(brief=True)).feed(json.loads(encode(header(LAYERS)))))
 
 
 def test_names_of_the_header_stand_in_for_glosses():

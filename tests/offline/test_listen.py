@@ -10,6 +10,8 @@ from natd.llm.view import Style
 from natd.offline.listen import listen_live, listen_to_files
 from natd.offline.tail import Address
 from natd.offline.tokenize import tokenize_files
+from tests.codec import mimi_models
+from tests.codec.look_ahead_models import save
 from tests.llm.heard import Scene
 
 
@@ -32,6 +34,9 @@ TOLD = [
     "level -20 dBFS, bright 2.6 kHz, noisy",
     "0:02  end: eof: 22 frames, 3 lost",
 ]
+
+
+NO_WORDS = "the codes of {} have no words; those of ears have: --tokenizer ears"
 
 
 def body(text: str) -> list[str]:
@@ -81,7 +86,20 @@ def test_a_tokenizer_without_words_is_refused_before_anything_is_told(recorded, 
     head.write_bytes(line.replace(b'"S', b'"A').replace(b'"semantic"', b'"acoustic"'))
     assert listen_to_files([str(head)], "ears", Style()) == 78
     captured = capsys.readouterr()
-    assert captured.out == "" and captured.err == "nat: the codes of ears have no words\n"
+    assert captured.out == "" and captured.err == f"nat: {NO_WORDS.format('ears')}\n"
+
+
+def test_semantic_codes_without_words_are_refused_not_told_as_numbers(recording, tmp_path, capsys):
+    save(mimi_models.checkpoint(mimi_models.published(**mimi_models.SMALL)), tmp_path)
+    name, tokens = f"mimi:from={tmp_path}", tmp_path / "tokens.ndjson"
+    assert tokenize_files([str(recording)], tokens, name, 1000.0) == 0
+    capsys.readouterr()
+    assert listen_to_files([str(recording)], name, Style()) == 78
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err == f"nat: {NO_WORDS.format('mimi')}\n"
+    assert listen_to_files([str(tokens)], name, Style()) == 78
+    captured = capsys.readouterr()
+    assert body(captured.out) == [] and captured.err == f"nat: {NO_WORDS.format('mimi')}\n"
 
 
 @pytest.mark.parametrize("way", ["zeromq", "http"])
