@@ -27,13 +27,13 @@ from natd.codec.checkpoint import Checkpoint, open_checkpoint
 from natd.codec.graph import Recorder
 from natd.codec.lstm import LSTM
 from natd.codec.options import number, parse
-from natd.codec.rvq import EuclideanCodebook, decode_residual, encode_residual
+from natd.codec.rvq import EuclideanQuantizer
 from natd.codec.weight_norm import folded
 from natd.errors import ConfigError, ModelError
 from natd.wire import Layer, TokenizerInfo
 
 NAME, REPO, VERSION = "encodec", "facebook/encodec_24khz", "facebook/encodec_24khz"
-ARITHMETIC = 1  # counts changes of the order of sums: with another one a near tie may fall elsewhere
+ARITHMETIC = 2  # counts changes of the order of sums: with another one a near tie may fall elsewhere
 BANDWIDTHS = {"1.5": 2, "3": 4, "6": 8, "12": 16, "24": 32}  # kbit/s -> codebooks
 DEFAULTS = {"bandwidth": "6", "frames": "8", "from": ""}
 LEAST, MOST = 7, 75  # latents in a frame
@@ -64,7 +64,7 @@ class EnCodec:
         self._encoder = seanet.encoder("encoder", layout, weights, [_lstm(tensors, f"encoder.layers.{after}.lstm.")])
         self._decoder = seanet.decoder("decoder", layout, weights, [_lstm(tensors, "decoder.layers.1.lstm.")])
         books = [tensors[f"quantizer.layers.{i}.codebook.embed"] for i in range(count)]
-        self._books = [EuclideanCodebook(book) for book in books]
+        self._quantizer = EuclideanQuantizer(books)
         self._recorder: Recorder[seanet.ChainState] = Recorder(self.step, traced=False)
         self.glossary: Mapping[str, Mapping[int, str]] = {}
         settings = {"weights": checkpoint.digest, "codebooks": count, "arithmetic": ARITHMETIC}
@@ -85,7 +85,7 @@ class EnCodec:
 
     def step(self, chunk: Tensor, state: seanet.ChainState) -> list[Tensor]:
         """What `encode` records on CUDA, and replays."""
-        return encode_residual(self._books, self.latents(chunk, state))
+        return self._quantizer.encode(self.latents(chunk, state))
 
     @torch.no_grad()
     def latents(self, chunk: Tensor, state: seanet.ChainState) -> Tensor:
@@ -99,7 +99,7 @@ class EnCodec:
     @torch.no_grad()
     def decode(self, codes: list[Tensor], state: seanet.ChainState) -> Tensor:
         """Codes [B, 8] of any number of layers from the first -> samples [B, 2560] float32, not clipped."""
-        latents = decode_residual(self._books, [code.to(self._device) for code in codes])
+        latents = self._quantizer.decode([code.to(self._device) for code in codes])
         return self._decoder(latents, state)[:, :, 0]
 
 

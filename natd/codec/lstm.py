@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from natd.codec import kernels
 from natd.codec.packed import Linear
 
 
@@ -53,16 +54,19 @@ class _Layer:
         order = torch.cat([torch.arange(width) + gate * width for gate in (0, 1, 3, 2)])
         take = {part: tensors[f"{part}_{at}"][order] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
         self._of_input = Linear(take["weight_ih"], take["bias_ih"] + take["bias_hh"])
-        self._of_memory = Linear(take["weight_hh"])
-        self._width = width
+        native = kernels.serves(take["weight_hh"]) and width % kernels.PANEL == 0
+        self._of_memory = kernels.Matrix(take["weight_hh"]) if native else Linear(take["weight_hh"])
 
     def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> Tensor:
-        width, out = self._width, []
+        drive = self._of_input(x)
+        if isinstance(self._of_memory, kernels.Matrix):
+            return kernels.lstm(drive, self._of_memory, hidden, cell)
+        width, out = hidden.shape[1], []
         h, c = hidden, cell
-        for of_input in self._of_input(x).unbind(1):
-            drive = self._of_memory(h) + of_input
-            admit, keep, show = drive[:, : 3 * width].sigmoid().chunk(3, dim=1)
-            c = keep * c + admit * drive[:, 3 * width :].tanh()
+        for of_input in drive.unbind(1):
+            gates = self._of_memory(h) + of_input
+            admit, keep, show = gates[:, : 3 * width].sigmoid().chunk(3, dim=1)
+            c = keep * c + admit * gates[:, 3 * width :].tanh()
             h = show * c.tanh()
             out.append(h)
         hidden.copy_(h)

@@ -24,13 +24,13 @@ from natd.codec.graph import Recorder
 from natd.codec.options import number, parse
 from natd.codec.packed import Linear
 from natd.codec.packed_conv import Conv, TailState
-from natd.codec.rvq import EuclideanCodebook, decode_residual, encode_residual
+from natd.codec.rvq import EuclideanQuantizer
 from natd.codec.transformer import Layout, Transformer, TransformerState
 from natd.errors import ConfigError, ModelError
 from natd.wire import Layer, TokenizerInfo
 
 NAME, REPO, VERSION = "mimi", "kyutai/mimi", "kyutai/mimi"
-ARITHMETIC = 1  # counts changes of the order of sums: with another one a near tie may fall elsewhere
+ARITHMETIC = 2  # counts changes of the order of sums: with another one a near tie may fall elsewhere
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 DEFAULTS = {"codebooks": "8", "window": "", "dtype": "float32", "from": ""}
 MOST_WINDOW = 10_000  # positions, 400 s
@@ -151,18 +151,18 @@ class SplitQuantizer:
         into = [tensors[f"{kind}.input_proj.weight"][:, :, 0] for kind in kinds]
         self._into = Linear(torch.cat(into))
         self._out = [Linear(tensors[f"{kind}.output_proj.weight"][:, :, 0]) for kind in kinds]
-        self._said = EuclideanCodebook(_codes(tensors, f"{kinds[0]}.layers.0"))
-        self._sound = [EuclideanCodebook(_codes(tensors, f"{kinds[1]}.layers.{i}")) for i in range(count - 1)]
+        self._said = EuclideanQuantizer([_codes(tensors, f"{kinds[0]}.layers.0")])
+        self._sound = EuclideanQuantizer([_codes(tensors, f"{kinds[1]}.layers.{i}") for i in range(count - 1)])
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Latents [B, T, C] -> per codebook the codes [B, T]."""
         said, sound = self._into(x).chunk(2, -1)
-        return [self._said.nearest(said), *encode_residual(self._sound, sound)]
+        return self._said.encode(said) + self._sound.encode(sound)
 
     def decode(self, codes: list[Tensor]) -> Tensor:
         """Codes [B, T] of any number of codebooks from the first -> latents [B, T, C]."""
-        x = self._out[0](self._said.decode(codes[0]))
-        return x + self._out[1](decode_residual(self._sound, codes[1:])) if len(codes) > 1 else x
+        x = self._out[0](self._said.decode(codes[:1]))
+        return x + self._out[1](self._sound.decode(codes[1:])) if len(codes) > 1 else x
 
 
 def open_tokenizer(device: str = "cpu", options: str = "", folder: Path | None = None) -> Mimi:

@@ -1,9 +1,10 @@
 """Products with a constant matrix that is read once for all rows; what a row gives does not depend on the others.
 
-On the CPU the matrix is laid out once for oneDNN, which then sums every output over the inputs in one order, whatever
-the number of rows, from two rows on (`tests/codec/test_packed.py` looks at every number of rows that occurs). A single
-row would go another way, and two take half as long again as four: they are given company. On CUDA the library chooses,
-and promises nothing of the kind.
+On the CPU float32 goes through `natd.codec.kernels`, bfloat16 (and everything where there are no kernels) through
+oneDNN, which sums every output over the inputs in one order, whatever the number of rows, from two rows on
+(`tests/codec/test_packed.py` looks at every number of rows that occurs). A single row would go another way there, and
+two take half as long again as four: they are given company. On CUDA the library chooses, and promises nothing of the
+kind.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from natd.codec import kernels
 from natd.errors import ModelError
 
-PACK_ROWS = 16  # what the layout is made for; it serves any number
-FEWEST = 4  # rows of a product
-ACTIVATIONS = ("none", "relu", "gelu")
+PACK_ROWS = 16  # what oneDNN's layout is made for; it serves any number
+FEWEST = 4  # rows of a product of oneDNN
+ACTIVATIONS = kernels.ACTIVATIONS
 _PRODUCT = torch.ops.mkldnn._linear_pointwise.default  # overloads by name: looking for the right one takes time
 _WITH_SUM = torch.ops.mkldnn._linear_pointwise.binary
 
@@ -24,35 +26,73 @@ _WITH_SUM = torch.ops.mkldnn._linear_pointwise.binary
 class Linear:
     """`activation(x @ weight.T + bias)` for `weight` [N, K] and `bias` [N] or none, in the dtype of `weight`.
 
-    `gelu` is the exact one (erf). Source: oneDNN's inner product, as torch exposes it to its own compiler.
+    `gelu` is the exact one (erf).
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None, activation: str = "none") -> None:
         if activation not in ACTIVATIONS:
             raise ValueError(f"no activation {activation!r}: {', '.join(ACTIVATIONS)}")
-        self.width = weight.shape[0]
-        self._bias = None if bias is None else bias.contiguous()
-        self._activation = activation
-        self._algorithm = "none" if activation == "gelu" else ""
-        self._packed = weight.device.type == "cpu"
-        if self._packed and not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-            raise ModelError("this torch has no oneDNN: it cannot run the tokenizers of other authors on the CPU")
-        weight = weight.contiguous()
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, PACK_ROWS) if self._packed else weight
+        self._product = _chosen(weight, bias, activation)
 
     def __call__(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
-        """[..., K] -> [..., N], with `plus` [..., N] added (only without an activation)."""
-        if not self._packed:
-            alone = _activated(functional.linear(x, self._weight, self._bias), self._activation)
-            return alone if plus is None else alone + plus
+        """[..., K] -> [..., N], with `plus` [..., N] added before the activation."""
+        return self._product(x, plus)
+
+
+def _chosen(weight: Tensor, bias: Tensor | None, activation: str) -> kernels.Matrix | _OneDNN | _Plain:
+    if weight.device.type != "cpu":
+        return _Plain(weight, bias, activation)
+    if kernels.serves(weight):
+        return kernels.Matrix(weight, bias, activation)
+    return _OneDNN(weight, bias, activation)
+
+
+class _Plain:
+    """As torch has it."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, activation: str) -> None:
+        self._weight, self._bias, self._activation = weight.contiguous(), bias, activation
+
+    def __call__(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
+        y = functional.linear(x, self._weight, self._bias)
+        return _activated(y if plus is None else y + plus, self._activation)
+
+
+class _OneDNN:
+    """A layout of the matrix made once. Source: oneDNN's inner product, as torch exposes it to its own compiler."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, activation: str) -> None:
+        if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+            raise ModelError(
+                "natd was installed without a C compiler and this torch has no oneDNN: it cannot run the tokenizers "
+                "of other authors on the CPU; install gcc and then natd again"
+            )
+        self.width = weight.shape[0]
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), PACK_ROWS)
+        self._bias = None if bias is None else bias.contiguous()
+        self._activation = activation
+
+    def __call__(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
         shape = x.shape[:-1]
         x = _company(x)
         y: Tensor
         if plus is not None:  # as a part of the product it costs no reading and writing of its own
-            y = _WITH_SUM(x, _company(plus), self._weight, self._bias, "add")
+            y = _activated(_WITH_SUM(x, _company(plus), self._weight, self._bias, "add"), self._activation)
+        elif self._activation == "elu":
+            y = _activated(_PRODUCT(x, self._weight, self._bias, "none", [], ""), "elu")
         else:
-            y = _PRODUCT(x, self._weight, self._bias, self._activation, [], self._algorithm)
+            algorithm = "none" if self._activation == "gelu" else ""
+            y = _PRODUCT(x, self._weight, self._bias, self._activation, [], algorithm)
         return y[: shape.numel()].view(*shape, self.width)
+
+
+def elu(x: Tensor) -> Tensor:
+    """ELU of every element alone, wherever in the tensor it stands."""
+    if kernels.serves(x):
+        return kernels.elu(x)
+    # torch's own rounds the last few of a tensor in another way, and its expm1 takes up to seven times the time.
+    y = x.clamp(max=0.0).exp_().sub_(1.0)
+    return torch.maximum(x, y, out=y)
 
 
 def _company(x: Tensor) -> Tensor:
@@ -63,4 +103,6 @@ def _company(x: Tensor) -> Tensor:
 def _activated(y: Tensor, name: str) -> Tensor:
     if name == "relu":
         return functional.relu(y)
+    if name == "elu":
+        return elu(y)
     return functional.gelu(y) if name == "gelu" else y

@@ -35,12 +35,13 @@ class Conv:
     """`weight` [O, I, K]; output t sees inputs up to (t + 1) * stride - 1 - `late`, and none after.
 
     `beginning` says what stands before the first step: zeros, its first input, or its mirror image. That image needs
-    more inputs in the first step than `context`, on CUDA in every step, else ValueError.
+    more inputs in the first step than `context`, on CUDA in every step, else ValueError. An `activation` (see `packed`)
+    may follow.
     """
 
     def __init__(
         self, weight: Tensor, bias: Tensor | None = None, stride: int = 1, dilation: int = 1,
-        beginning: str = "zeros", late: int = 0,
+        beginning: str = "zeros", late: int = 0, activation: str = "none",
     ) -> None:  # fmt: skip
         if beginning not in BEGINNINGS:
             raise ValueError(f"no beginning {beginning!r}: {', '.join(BEGINNINGS)}")
@@ -49,7 +50,7 @@ class Conv:
             raise ValueError(f"a kernel of {self.kernel} skips inputs at stride {stride}")
         self.stride, self.dilation, self.beginning = stride, dilation, beginning
         self.context = (self.kernel - 1) * dilation - (stride - 1) + late
-        self._matrix = Linear(weight.transpose(1, 2).reshape(out, -1), bias)
+        self._matrix = Linear(weight.transpose(1, 2).reshape(out, -1), bias, activation)
         self._like = weight.new_empty(0)
 
     def initial_state(self, batch: int) -> TailState:

@@ -5,10 +5,13 @@ In `ears` code 0 is silence and is never nearest; in the codecs of others every 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from natd.codec import rows
+from natd.codec import kernels, rows
 from natd.codec.packed import Linear
 
 SILENCE = 0
@@ -96,36 +99,36 @@ class GramQuantizer:
         return total
 
 
-class EuclideanCodebook:
-    """`codes` [K, D], all of them ordinary ones, over packed weights: every vector by itself, whatever the batch."""
+class EuclideanQuantizer:
+    """Residual layers `books`, each [K, D], all of their codes ordinary ones: every vector by itself, in any batch."""
 
-    def __init__(self, codes: Tensor) -> None:
-        self.codes = codes.contiguous()
-        half = 0.5 * (codes.double() * codes.double()).sum(1)
-        self._near = Linear(self.codes, -half.to(codes.dtype))
+    def __init__(self, books: Sequence[Tensor]) -> None:
+        self.books = [book.contiguous() for book in books]
+        half = [(-0.5 * (book.double() * book.double()).sum(1)).to(book.dtype) for book in self.books]
+        self._native = kernels.Residual(list(zip(self.books, half, strict=True))) if _served(self.books) else None
+        self._near = [] if self._native else [Linear(book, h) for book, h in zip(self.books, half, strict=True)]
 
-    def nearest(self, x: Tensor) -> Tensor:
-        """Vectors [..., D] -> the nearest codes [...] int64; of equally near codes the lowest."""
-        return self._near(x).argmax(-1)
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Vectors [..., D] -> per book the codes [...] int64 of what the books before it left over.
 
-    def decode(self, code: Tensor) -> Tensor:
-        """Codes [...] -> vectors [..., D]."""
-        return torch.nn.functional.embedding(code, self.codes)
+        Of equally near codes the lowest.
+        """
+        if self._native is not None:
+            return list(self._native(x).unbind())
+        codes = []
+        for book, near in zip(self.books, self._near, strict=True):
+            code = near(x).argmax(-1)
+            codes.append(code)
+            x = x - functional.embedding(code, book)
+        return codes
+
+    def decode(self, codes: Sequence[Tensor]) -> Tensor:
+        """Per book the codes [...] (any number of books from the first) -> vectors [..., D]."""
+        total = functional.embedding(codes[0], self.books[0])
+        for book, code in zip(self.books[1:], codes[1:], strict=False):
+            total = total + functional.embedding(code, book)
+        return total
 
 
-def encode_residual(books: list[EuclideanCodebook], x: Tensor) -> list[Tensor]:
-    """Vectors [..., D] -> per book the codes [...] of what the books before it left over."""
-    codes = []
-    for book in books:
-        code = book.nearest(x)
-        codes.append(code)
-        x = x - book.decode(code)
-    return codes
-
-
-def decode_residual(books: list[EuclideanCodebook], codes: list[Tensor]) -> Tensor:
-    """Per book the codes [...] (any number of books from the first) -> vectors [..., D]."""
-    total = books[0].decode(codes[0])
-    for book, code in zip(books[1:], codes[1:], strict=False):
-        total = total + book.decode(code)
-    return total
+def _served(books: Sequence[Tensor]) -> bool:
+    return len(books) > 0 and kernels.serves(books[0])

@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
-from natd.codec.packed import Linear
+from natd.codec.packed import Linear, elu
 from natd.codec.packed_conv import Conv, TailState, TransposedConv
 
 Weights = Callable[[str], tuple[Tensor, Tensor | None]]  # a convolution's published name -> weight, bias
@@ -27,13 +26,6 @@ class Block(Protocol):
 
     def __call__(self, x: Tensor, state: Any) -> Tensor:
         """[B, T, C] -> [B, T', C']; `state` moves on."""
-
-
-def elu(x: Tensor) -> Tensor:
-    """ELU to half a unit in the last place of 1; of every element alone, wherever in the tensor it stands."""
-    # torch's own rounds the last few of a tensor in another way, and its expm1 takes up to seven times the time.
-    y = x.clamp(max=0.0).exp_().sub_(1.0)
-    return torch.maximum(x, y, out=y)
 
 
 @dataclass(slots=True)
@@ -75,23 +67,25 @@ class Layout:
     beginning: str = "zeros"
 
 
-class Activated:
-    """The block `inner`, behind an ELU."""
+@dataclass(slots=True)
+class NoState:
+    """Of a block that remembers nothing."""
 
-    def __init__(self, inner: Block) -> None:
-        self._inner = inner
 
-    def initial_state(self, batch: int) -> Any:
-        """That of `inner`."""
-        return self._inner.initial_state(batch)
+class Elu:
+    """The activation, where no product can take it along."""
 
-    def __call__(self, x: Tensor, state: Any) -> Tensor:
-        """[B, T, C] -> [B, T', C']."""
-        return self._inner(elu(x), state)
+    def initial_state(self, batch: int) -> NoState:
+        """There is none."""
+        return NoState()
+
+    def __call__(self, x: Tensor, state: NoState) -> Tensor:
+        """[B, T, C] -> [B, T, C]."""
+        return elu(x)
 
 
 class Residual:
-    """x + pointwise(ELU(conv(ELU(x)))), where x may itself go through a pointwise `shortcut`."""
+    """x + pointwise(conv(ELU(x))), where x may itself go through a pointwise `shortcut`."""
 
     def __init__(self, conv: Conv, pointwise: Linear, shortcut: Linear | None) -> None:
         self._conv, self._pointwise, self._shortcut = conv, pointwise, shortcut
@@ -103,7 +97,7 @@ class Residual:
     def __call__(self, x: Tensor, state: TailState) -> Tensor:
         """[B, T, C] -> [B, T, C]."""
         y = self._conv(elu(x), state)
-        return self._pointwise(elu(y), x if self._shortcut is None else self._shortcut(x))
+        return self._pointwise(y, x if self._shortcut is None else self._shortcut(x))
 
 
 class _Names:
@@ -117,23 +111,27 @@ class _Names:
         self._count += count
         return f"{self._prefix}.layers.{self._count - 1}"
 
-    def conv(self, name: str, stride: int = 1, dilation: int = 1) -> Conv:
-        return Conv(*self._weights(f"{name}.conv"), stride, dilation, self._layout.beginning)
+    def conv(self, name: str, stride: int = 1, dilation: int = 1, activation: str = "none") -> Conv:
+        weights = self._weights(f"{name}.conv")
+        return Conv(*weights, stride, dilation, self._layout.beginning, activation=activation)
 
     def transposed(self, name: str, stride: int) -> TransposedConv:
         return TransposedConv(*self._weights(f"{name}.conv"), stride)
 
     def units(self) -> list[Block]:
-        return [self._unit(self.take(), self._layout.growth**i) for i in range(self._layout.units)]
+        """Residual units and the ELU behind them."""
+        last = self._layout.units - 1
+        units = [self._unit(self.take(), self._layout.growth**i, i == last) for i in range(last + 1)]
+        return [*units] or [Elu()]
 
-    def _unit(self, name: str, dilation: int) -> Residual:
-        conv = self.conv(f"{name}.block.1", dilation=dilation)
+    def _unit(self, name: str, dilation: int, last: bool) -> Residual:
+        conv = self.conv(f"{name}.block.1", dilation=dilation, activation="elu")
         shortcut = self._pointwise(f"{name}.shortcut") if self._layout.shortcut else None
-        return Residual(conv, self._pointwise(f"{name}.block.3"), shortcut)
+        return Residual(conv, self._pointwise(f"{name}.block.3", "elu" if last else "none"), shortcut)
 
-    def _pointwise(self, name: str) -> Linear:
+    def _pointwise(self, name: str, activation: str = "none") -> Linear:
         weight, bias = self._weights(f"{name}.conv")
-        return Linear(weight[:, :, 0], bias)
+        return Linear(weight[:, :, 0], bias, activation)
 
 
 def encoder(prefix: str, layout: Layout, weights: Weights, middle: Sequence[Block] = ()) -> Chain:
@@ -144,18 +142,15 @@ def encoder(prefix: str, layout: Layout, weights: Weights, middle: Sequence[Bloc
     names = _Names(prefix, layout, weights)
     blocks: list[Block] = [names.conv(names.take())]
     for stride in layout.strides:
-        blocks += names.units()
-        blocks.append(Activated(names.conv(names.take(2), stride)))
-    blocks += middle
-    return Chain([*blocks, Activated(names.conv(names.take(len(middle) + 2)))])
+        blocks += [*names.units(), names.conv(names.take(2), stride)]
+    return Chain([*blocks, *middle, Elu(), names.conv(names.take(len(middle) + 2))])
 
 
 def decoder(prefix: str, layout: Layout, weights: Weights, middle: Sequence[Block] = ()) -> Chain:
     """[B, T, width] -> [B, T * all strides, channels of the sound]; `middle` stands after the first convolution."""
     names = _Names(prefix, layout, weights)
-    blocks: list[Block] = [names.conv(names.take()), *middle]
+    blocks: list[Block] = [names.conv(names.take()), *middle, Elu()]
     names.take(len(middle))
     for stride in reversed(layout.strides):
-        blocks.append(Activated(names.transposed(names.take(2), stride)))
-        blocks += names.units()
-    return Chain([*blocks, Activated(names.conv(names.take(2)))])
+        blocks += [names.transposed(names.take(2), stride), *names.units()]
+    return Chain([*blocks, names.conv(names.take(2))])

@@ -5,9 +5,10 @@ Source: Ziyin et al., Neural Networks Fail to Learn Periodic Functions and How t
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from natd.codec import kernels
 
 LEAST = 1e-9  # is added to `a` where it divides, as the codecs were trained
 
@@ -21,18 +22,12 @@ class Snake:
 
     def __call__(self, x: Tensor) -> Tensor:
         """[B, T, C] -> [B, T, C]."""
-        return torch.addcmul(x, self._squared_sine(x), self._inverse)
+        if kernels.serves(x):
+            return kernels.snake(x, self._a, self._inverse)
+        return torch.addcmul(x, (x * self._a).sin_().square_(), self._inverse)
 
     def over(self, x: Tensor) -> Tensor:
-        """As a call, written over `x`."""
-        return x.addcmul_(self._squared_sine(x), self._inverse)
-
-    def _squared_sine(self, x: Tensor) -> Tensor:
-        y = x * self._a
-        if y.is_cpu:
-            # The sine is most of what such a codec costs; numpy's takes less than half the time of torch's.
-            samples = y.numpy()
-            np.sin(samples, out=samples)
-        else:
-            y.sin_()
-        return y.square_()
+        """As a call, but it may be written over `x`."""
+        if kernels.serves(x):
+            return kernels.snake(x, self._a, self._inverse, over=True)
+        return x.addcmul_((x * self._a).sin_().square_(), self._inverse)

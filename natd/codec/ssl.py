@@ -29,7 +29,7 @@ from natd.codec import Spec
 from natd.codec.checkpoint import Checkpoint, open_checkpoint
 from natd.codec.graph import Recorder
 from natd.codec.options import parse
-from natd.codec.rvq import EuclideanCodebook, encode_residual
+from natd.codec.rvq import EuclideanQuantizer
 from natd.codec.ssl_features import WaveformEncoder
 from natd.codec.ssl_published import DTYPES, FEATURES, PUBLISHED, checked, planned, tensors_of
 from natd.codec.ssl_transformer import Transformer
@@ -139,8 +139,8 @@ class Ssl:
         device = encoder.initial_state(1).samples.device
         names = [f"S{i}" for i in range(len(encoder.plan.semantic))]
         try:
-            self._semantic = {layer: EuclideanCodebook(codebooks[f"{layer}.codes"].to(device)) for layer in names}
-            self._acoustic = [EuclideanCodebook(codes.to(device)) for codes in codebooks["A.codes"]]
+            self._semantic = {layer: EuclideanQuantizer([codebooks[f"{layer}.codes"].to(device)]) for layer in names}
+            self._acoustic = EuclideanQuantizer(list(codebooks["A.codes"].to(device)))
         except KeyError as error:
             raise ModelError(f"{encoder.name}: the codebooks lack {error}; run `{FIT.format(encoder.name)}`") from error
         words = {layer: legend.get("codes", {}).get(layer, {}) for layer in names}
@@ -170,8 +170,8 @@ class Ssl:
     def step(self, chunk: Tensor, state: SslState) -> list[Tensor]:
         """What `encode` records on CUDA, and replays."""
         found = self.encoder.vectors(chunk, state)
-        semantic = [book.nearest(found[layer]) for layer, book in self._semantic.items()]
-        return semantic + encode_residual(self._acoustic, found["A"])
+        semantic = [book.encode(found[layer])[0] for layer, book in self._semantic.items()]
+        return semantic + self._acoustic.encode(found["A"])
 
 
 def open_encoder(name: str, device: str = "cpu", options: str = "") -> SslEncoder:
@@ -198,17 +198,16 @@ open_mert = partial(_open, "mert")
 
 
 def _spec(
-    encoder: SslEncoder, codebook_id: str, semantic: Mapping[str, EuclideanCodebook],
-    acoustic: list[EuclideanCodebook],
+    encoder: SslEncoder, codebook_id: str, semantic: Mapping[str, EuclideanQuantizer], acoustic: EuclideanQuantizer
 ) -> Spec:  # fmt: skip
     plan = encoder.plan
     layers = [
-        Layer(layer, "semantic", f"layer {of} of {encoder.name}", book.codes.shape[0], plan.per_frame)
+        Layer(layer, "semantic", f"layer {of} of {encoder.name}", len(book.books[0]), plan.per_frame)
         for (layer, book), of in zip(semantic.items(), plan.semantic, strict=True)
     ]
-    for i, book in enumerate(acoustic):
+    for i, book in enumerate(acoustic.books):
         about = f"layer {plan.acoustic} of {encoder.name}, residual {i}"
-        layers.append(Layer(f"A{i}", "acoustic", about, book.codes.shape[0], plan.per_frame))
+        layers.append(Layer(f"A{i}", "acoustic", about, len(book), plan.per_frame))
     late_ms = 1000.0 * plan.late * encoder.frame_samples / encoder.sr
     info = TokenizerInfo(
         encoder.asked, VERSION, codebook_id, causal=plan.late == 0, lookahead_ms=late_ms, dtype=plan.dtype

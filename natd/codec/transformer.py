@@ -14,8 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from natd.codec import kernels
 from natd.codec.packed import Linear
 from natd.codec.rows import padded
+
+LANES = 16  # channels that the kernels take together
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Layout:
 
 @dataclass(slots=True)
 class RingState:
-    """What one layer remembers: keys and values [B, H, R, D], position p in place p modulo R."""
+    """What one layer remembers: keys [B, H, D, R] and values [B, H, R, D], position p in place p modulo R."""
 
     keys: Tensor
     values: Tensor
@@ -50,13 +53,15 @@ class TransformerState:
 class Positions:
     """What all layers need to know of a step.
 
-    `turn` rotates queries and keys and leaves values [B, T, 1, 3, D / 2], `places` says where in the rings its
-    positions go [B * T * H], `mask` which places they see [B, 1, T, R] (0 or minus infinity).
+    `seen` [B] positions came before it; `turn` rotates queries and keys, cosines and sines in turns [B, T, D]. Where
+    there are no kernels also: `places` of its positions in the rings [B, T], and `mask`, which places they see
+    [B, 1, T, R] (0 or minus infinity).
     """
 
+    seen: Tensor
     turn: Tensor
-    places: Tensor
-    mask: Tensor
+    places: Tensor | None = None
+    mask: Tensor | None = None
 
 
 class Transformer:
@@ -69,35 +74,35 @@ class Transformer:
         self._like = torch.empty(0, dtype=dtype, device=tensors[f"{names[0]}.input_layernorm.weight"].device)
         self._ring = padded(layout.window + layout.step - 1)  # the first position of a step still sees all of its own
         half = torch.arange(0, self._depth, 2, dtype=torch.float64, device=self._like.device) / self._depth
-        rates = layout.theta**-half
-        self._rates = torch.stack([rates, rates, torch.zeros_like(rates)])
+        self._rates = layout.theta**-half
         self._ahead = torch.arange(layout.step, device=self._like.device)
-        self._of_head = torch.arange(layout.heads, device=self._like.device) * self._ring
-        self._masks = _masks(layout, self._ring).to(self._like)
+        self._native = kernels.serves(self._like) and self._depth % LANES == 0
+        self._masks = None if self._native else _masks(layout, self._ring).to(self._like)
 
     def initial_state(self, batch: int) -> TransformerState:
         """Nothing came."""
-        shape = (batch, self._layout.heads, self._ring, self._depth)
-        rings = [RingState(self._like.new_zeros(shape), self._like.new_zeros(shape)) for _ in self._layers]
+        heads, (ring, depth) = self._layout.heads, (self._ring, self._depth)
+        zeros = self._like.new_zeros
+        rings = [RingState(zeros(batch, heads, depth, ring), zeros(batch, heads, ring, depth)) for _ in self._layers]
         return TransformerState(torch.zeros(batch, dtype=torch.int64, device=self._like.device), rings)
 
     def __call__(self, x: Tensor, state: TransformerState) -> Tensor:
         """[B, step, C] -> [B, step, C]."""
         positions = self._positions(state.seen)
-        state.seen += self._layout.step
         for layer, ring in zip(self._layers, state.rings, strict=True):
             x = layer(x, ring, positions)
+        state.seen += self._layout.step
         return x
 
     def _positions(self, seen: Tensor) -> Positions:
         at = seen[:, None] + self._ahead
-        angle = at[:, :, None, None, None] * self._rates  # in float64: a stream may last for months
-        turn = torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
-        rings = torch.arange(seen.shape[0], device=seen.device) * (self._layout.heads * self._ring)
-        places = (rings[:, None] + at % self._ring)[:, :, None] + self._of_head
+        angle = at[:, :, None] * self._rates  # in float64: a stream may last for months
+        turn = torch.stack([angle.cos(), angle.sin()], -1).float().flatten(2)
+        if self._masks is None:
+            return Positions(seen, turn)
         last = at[:, -1]
         age = torch.where(last < self._ring, last, self._ring + last % self._ring)
-        return Positions(turn, places.view(-1), self._masks[age][:, None])
+        return Positions(seen, turn, at % self._ring, self._masks[age][:, None])
 
 
 class Layer:
@@ -108,11 +113,8 @@ class Layer:
             return tensors[f"{name}.{part}"]
 
         width = of("self_attn.q_proj.weight").shape[1]
-        self._heads, self.depth, self._eps = (
-            layout.heads,
-            of("self_attn.q_proj.weight").shape[0] // layout.heads,
-            layout.eps,
-        )
+        self._heads, self._window, self._eps = layout.heads, layout.window, layout.eps
+        self.depth = of("self_attn.q_proj.weight").shape[0] // layout.heads
         query, key = (_interleaved(of(f"self_attn.{part}_proj.weight"), self._heads) for part in "qk")
         value = of("self_attn.v_proj.weight").view_as(query)
         together = torch.stack([query / math.sqrt(self.depth), key, value], 1)
@@ -134,17 +136,29 @@ class Layer:
         return functional.layer_norm(x, x.shape[-1:], *self._norms[which], self._eps)
 
     def _attention(self, x: Tensor, ring: RingState, positions: Positions) -> Tensor:
-        b, t, _ = x.shape
-        pairs = torch.view_as_complex(self._qkv(x).float().view(b, t, self._heads, 3, -1, 2))
-        turned = torch.view_as_real(pairs * positions.turn).view(-1, 3, self.depth).to(x.dtype)
-        ring.keys.view(-1, self.depth).index_copy_(0, positions.places, turned[:, 1])
-        ring.values.view(-1, self.depth).index_copy_(0, positions.places, turned[:, 2])
-        query = turned[:, 0].view(b, t, self._heads, -1).transpose(1, 2).reshape(-1, t, self.depth)
-        # Not torch's scaled_dot_product_attention: what that gives depends on which thread a row falls to.
-        score = torch.bmm(query, ring.keys.view(b * self._heads, -1, self.depth).transpose(1, 2))
-        share = score.view(b, self._heads, t, -1).add_(positions.mask).softmax(-1)
-        y = torch.bmm(share.view_as(score), ring.values.view(b * self._heads, -1, self.depth))
-        return y.view(b, self._heads, t, -1).transpose(1, 2).reshape(b, t, -1)
+        mixed = self._qkv(x).view(*x.shape[:2], self._heads, 3, self.depth)
+        if positions.mask is None or positions.places is None:
+            out = kernels.ring_attention(mixed, positions.turn, positions.seen, ring.keys, ring.values, self._window)
+        else:
+            out = attention(mixed, positions.turn, positions.places, positions.mask, ring)
+        return out.flatten(2)
+
+
+def attention(mixed: Tensor, turn: Tensor, places: Tensor, mask: Tensor, ring: RingState) -> Tensor:
+    """As `kernels.ring_attention`, of torch's operations."""
+    b, t, heads, _, depth = mixed.shape
+    pairs = torch.view_as_complex(mixed[:, :, :, :2].float().reshape(b, t, heads, 2, -1, 2))
+    angle = torch.view_as_complex(turn.view(b, t, 1, 1, -1, 2))
+    query, key = torch.view_as_real(pairs * angle).flatten(4).to(mixed.dtype).permute(3, 0, 2, 1, 4)  # [B, H, T, D]
+    value = mixed[:, :, :, 2].transpose(1, 2)
+    at = places[:, None, None].expand(b, heads, depth, t)
+    ring.keys.scatter_(3, at, key.transpose(2, 3))
+    ring.values.scatter_(2, at.transpose(2, 3), value)
+    # Not torch's scaled_dot_product_attention: what that gives depends on which thread a row falls to.
+    score = torch.bmm(query.reshape(b * heads, t, depth), ring.keys.view(b * heads, depth, -1))
+    share = score.view(b, heads, t, -1).add_(mask).softmax(-1)
+    out = torch.bmm(share.view_as(score), ring.values.view(b * heads, -1, depth))
+    return out.view(b, heads, t, depth).transpose(1, 2)
 
 
 def _interleaved(weight: Tensor, heads: int) -> Tensor:

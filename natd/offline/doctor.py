@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from natd import __version__
-from natd.errors import NatdError, SourceError
+from natd.errors import ModelError, NatdError, SourceError
 
 PORTS = {5555: "--ingest", 5556: "--publish", 5557: "--control", 8088: "--http"}
 SELF_TEST_S = 1.0
@@ -68,6 +68,23 @@ def check_torch() -> Iterator[Finding]:
         yield Finding("cuda", "ok", torch.cuda.get_device_name())
     else:
         yield Finding("cuda", "ok", "no GPU; none is needed")
+
+
+def check_kernels() -> Iterator[Finding]:
+    """The kernels for the CPU were compiled from these sources."""
+    from natd.codec.kernels import library
+
+    again = "sudo apt-get install gcc libc6-dev, then install natd again"
+    try:
+        found = library.chosen()
+    except ModelError as error:
+        yield Finding("kernels", "fail", str(error), again)
+        return
+    if found is None:
+        text = "natd was installed without a C compiler: the tokenizers of other authors cost twice as much"
+        yield Finding("kernels", "warn", text, again)
+    else:
+        yield Finding("kernels", "ok", f"compiled for this processor: {library.builds()[0].name}")
 
 
 def check_zmq() -> Iterator[Finding]:
@@ -164,5 +181,5 @@ async def _self_test() -> tuple[int, int, float]:
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
-    check_python, check_torch, check_zmq, check_devices, check_ports, check_weights, check_pipeline,
+    check_python, check_torch, check_kernels, check_zmq, check_devices, check_ports, check_weights, check_pipeline,
 )  # fmt: skip

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from natd.codec import kernels
 from natd.codec.packed import Linear
 
 # Operation -> which of its arguments are multiplied.
@@ -52,8 +53,18 @@ class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def counted(call: Callable[[], Any]) -> Counted:
     """What one call does."""
     count = Counted()
-    with count:
-        call()
+
+    def seen(flops: float, read: int) -> None:  # the kernels are no operations of torch's
+        count.operations += 1
+        count.flops += flops
+        count.read += read
+
+    kernels.observer = seen
+    try:
+        with count:
+            call()
+    finally:
+        kernels.observer = None
     return count
 
 

@@ -41,9 +41,9 @@ def test_a_port_in_use_is_named_with_the_option_that_moves_it(monkeypatch):
 
 
 def test_libraries_are_there():
-    found = [*doctor.check_python(), *doctor.check_torch(), *doctor.check_zmq()]
+    found = [*doctor.check_python(), *doctor.check_torch(), *doctor.check_kernels(), *doctor.check_zmq()]
     assert {f.status for f in found} == {"ok"}
-    assert {"python", "natd", "torch", "cuda", "pyzmq", "msgpack", "aiohttp"} == {f.name for f in found}
+    assert {"python", "natd", "torch", "cuda", "kernels", "pyzmq", "msgpack", "aiohttp"} == {f.name for f in found}
 
 
 def test_sound_cards_are_listed_or_a_cure_is_given():

@@ -1,0 +1,186 @@
+"""Products, activations, attention and recurrences in C, for float32 on the CPU.
+
+What they give for a row depends on nothing but that row: not on how many there are, nor on threads, nor, from AVX2 on,
+on the processor. They are compiled when natd is installed; without a compiler there are none: see `available`.
+Tensors are passed by address: nothing here keeps one longer than its call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from natd.codec.kernels import library
+
+PANEL = 32  # columns that lie together, see product.h
+ACTIVATIONS = ("none", "relu", "gelu", "elu")  # in the order of `activated` in vectors.h
+WORTH_SHARING = 2e7  # multiplications: below that, waking another thread costs more than it takes over
+observer: Callable[[float, int], None] | None = None  # is told the floating-point operations and bytes of every product
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+
+def available() -> bool:
+    """Whether natd was installed with a C compiler."""
+    return library.chosen() is not None
+
+
+def serves(x: Tensor) -> bool:
+    """Whether there are kernels for `x`: float32 on the CPU."""
+    return x.is_cpu and x.dtype == torch.float32 and available()
+
+
+def _observed(rows: int, *matrices: tuple[int, int]) -> None:
+    if observer is not None:
+        for width, depth in matrices:
+            observer(2.0 * rows * width * depth, 4 * (rows * depth + width * depth))
+
+
+def _library() -> ctypes.CDLL:
+    found = library.chosen()
+    assert found is not None, "asked for where there are none"
+    return found
+
+
+class Matrix:
+    """`activation(x @ weight.T + bias)` for `weight` [N, K] and `bias` [N] or none.
+
+    `panels` and `bias` are as product.h has them; `beyond` stands in the bias where a panel has no column.
+    """
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None = None, activation: str = "none", beyond: float = 0.0,
+        of: ctypes.CDLL | None = None,
+    ) -> None:  # fmt: skip
+        self.width, self.depth = weight.shape
+        count = -(-self.width // PANEL)
+        more = count * PANEL - self.width
+        self.panels = functional.pad(weight, (0, 0, 0, more)).view(count, PANEL, -1).transpose(1, 2).contiguous()
+        self.bias = functional.pad(weight.new_zeros(self.width) if bias is None else bias, (0, more), value=beyond)
+        self._activation = ACTIVATIONS.index(activation)
+        self._product = (of or _library()).natd_product
+
+    def __call__(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
+        """[..., K] -> [..., N], with `plus` [..., N] added before the activation."""
+        shape = x.shape[:-1]
+        if x.dim() != 3 or x.stride(2) != 1:
+            x = x.reshape(1, -1, self.depth)
+        batch, steps = x.shape[:2]
+        rows = batch * steps
+        _observed(rows, (self.width, self.depth))
+        where = library.Windows(x.data_ptr(), batch, steps, x.stride(0), x.stride(1))
+        out, side = x.new_empty(*shape, self.width), x.new_empty(rows, self.depth)
+        if plus is not None:
+            plus = plus.contiguous()
+        more = 0 if plus is None else plus.data_ptr()
+
+        def run(begin: int, end: int, side: Tensor = side) -> None:
+            self._product(
+                where, self.panels.data_ptr(), self.depth, self.width, begin, end, self.bias.data_ptr(), more,
+                self._activation, out.data_ptr(), side.data_ptr(),
+            )  # fmt: skip
+
+        threads, panels = torch.get_num_threads(), len(self.panels)
+        if threads == 1 or rows * self.depth * self.width < WORTH_SHARING:
+            run(0, panels)
+        else:
+            cuts = [panels * i // threads for i in range(threads + 1)]
+            sides = [side, *(torch.empty_like(side) for _ in range(threads - 1))]
+            list(_pool(threads).map(run, cuts[:-1], cuts[1:], sides))
+        return out
+
+
+def elu(x: Tensor) -> Tensor:
+    """ELU of every element."""
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    _library().natd_elu(x.data_ptr(), x.numel(), out.data_ptr())
+    return out
+
+
+def snake(x: Tensor, a: Tensor, inverse: Tensor, over: bool = False) -> Tensor:
+    """`x + sin(a x)^2 * inverse` of [..., C], `a` and `inverse` [C]; `over`: it may be written over `x`."""
+    x = x.contiguous()
+    out = x if over else torch.empty_like(x)
+    _library().natd_snake(
+        x.data_ptr(), x.numel() // len(a), len(a), a.data_ptr(), inverse.data_ptr(), out.data_ptr()
+    )  # fmt: skip
+    return out
+
+
+def depthwise(x: Tensor, taps: Tensor, bias: Tensor, dilation: int) -> Tensor:
+    """Every channel's convolution with its own taps [K, C], `dilation` steps apart: [B, T, C] -> all whole outputs."""
+    x = x.contiguous()
+    batch, length, channels = x.shape
+    steps = length - (len(taps) - 1) * dilation
+    out = x.new_empty(batch, steps, channels)
+    _library().natd_depthwise(
+        x.data_ptr(), batch, length, steps, channels, taps.data_ptr(), len(taps), dilation, bias.data_ptr(),
+        out.data_ptr(),
+    )  # fmt: skip
+    return out
+
+
+def lstm(drive: Tensor, memory: Matrix, hidden: Tensor, cell: Tensor) -> Tensor:
+    """What the inputs give for the gates [B, T, 4 C] (admit, keep, show, candidate) -> outputs [B, T, C].
+
+    `hidden` and `cell` [B, C] move on; C is a multiple of 32.
+    """
+    batch, steps, width = drive.shape[0], drive.shape[1], drive.shape[2] // 4
+    out, side = drive.new_empty(batch, steps, width), drive.new_empty(batch, 4 * width)
+    drive = drive.contiguous()
+    _observed(batch, *[(4 * width, width)] * steps)
+    _library().natd_lstm(
+        drive.data_ptr(), batch, steps, width, memory.panels.data_ptr(), hidden.data_ptr(), cell.data_ptr(),
+        out.data_ptr(), side.data_ptr(),
+    )  # fmt: skip
+    return out
+
+
+class Residual:
+    """Codebooks, each for what the ones before it left over: [K, D] and minus half the codes' squared lengths."""
+
+    def __init__(self, books: Sequence[tuple[Tensor, Tensor]]) -> None:
+        self._held = [(Matrix(codes, half, beyond=-torch.inf), codes.contiguous()) for codes, half in books]
+        self._books = (library.Codebook * len(books))(
+            *(
+                library.Codebook(m.panels.data_ptr(), m.bias.data_ptr(), codes.data_ptr(), len(codes))
+                for m, codes in self._held
+            )
+        )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Vectors [..., D] -> codes [books, ...] int64; of equally near codes the lowest."""
+        left = x.clone(memory_format=torch.contiguous_format)
+        codes = torch.empty(len(self._books), *x.shape[:-1], dtype=torch.int64)
+        rows = codes[0].numel()
+        _observed(rows, *((matrix.width, matrix.depth) for matrix, _ in self._held))
+        _library().natd_residual(left.data_ptr(), rows, x.shape[-1], self._books, len(self._books), codes.data_ptr())
+        return codes
+
+
+def ring_attention(mixed: Tensor, turn: Tensor, seen: Tensor, keys: Tensor, values: Tensor, window: int) -> Tensor:
+    """Query, key and value of positions [B, T, H, 3, D], turned by [B, T, D], after `seen` [B] of them -> [B, T, H, D].
+
+    `turn` has cosines and sines in turns. Keys [B, H, D, R] and values [B, H, R, D] are written at the positions'
+    places, which are those modulo R. D and R are multiples of 16.
+    """
+    batch, steps, heads, _, depth = mixed.shape
+    _observed(batch * heads * steps, (values.shape[2], depth), (depth, values.shape[2]))
+    shape = library.AttentionShape(batch, steps, heads, depth, values.shape[2], window)
+    out, weights = mixed.new_empty(batch, steps, heads, depth), mixed.new_empty(values.shape[2])
+    _library().natd_ring_attention(
+        shape, mixed.data_ptr(), turn.data_ptr(), seen.data_ptr(), keys.data_ptr(), values.data_ptr(), out.data_ptr(),
+        weights.data_ptr(),
+    )  # fmt: skip
+    return out
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    if threads not in _pools:
+        _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="product")
+    return _pools[threads]

@@ -1,0 +1,85 @@
+"""The kernels' shared libraries: one for each level of processor, made by `hatch_build.py` when natd is installed."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import platform
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from natd.errors import ModelError
+
+LEVELS = {"AVX512": ("x86-64-v4", "x86-64-v3"), "AVX2": ("x86-64-v3",)}  # torch's word for a processor -> builds
+
+
+class Windows(ctypes.Structure):
+    """`windows` of product.h."""
+
+    _fields_ = [
+        ("at", ctypes.c_void_p), ("batch", ctypes.c_ssize_t), ("steps", ctypes.c_ssize_t),
+        ("batch_stride", ctypes.c_ssize_t), ("step_stride", ctypes.c_ssize_t),
+    ]  # fmt: skip
+
+
+class AttentionShape(ctypes.Structure):
+    """`attention_shape` of attention.c."""
+
+    _fields_ = [(name, ctypes.c_ssize_t) for name in ("batch", "steps", "heads", "depth", "ring", "window")]
+
+
+class Codebook(ctypes.Structure):
+    """`codebook` of residual.c."""
+
+    _fields_ = [
+        ("panels", ctypes.c_void_p), ("bias", ctypes.c_void_p), ("codes", ctypes.c_void_p), ("count", ctypes.c_ssize_t),
+    ]  # fmt: skip
+
+
+POINTER, SIZE, NUMBER = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int
+SIGNATURES: dict[str, list[Any]] = {
+    "natd_product": [ctypes.POINTER(Windows), POINTER, *[SIZE] * 4, POINTER, POINTER, NUMBER, POINTER, POINTER],
+    "natd_elu": [POINTER, SIZE, POINTER],
+    "natd_snake": [POINTER, SIZE, SIZE, POINTER, POINTER, POINTER],
+    "natd_depthwise": [POINTER, *[SIZE] * 4, POINTER, SIZE, SIZE, POINTER, POINTER],
+    "natd_lstm": [POINTER, *[SIZE] * 3, *[POINTER] * 5],
+    "natd_residual": [POINTER, SIZE, SIZE, ctypes.POINTER(Codebook), SIZE, POINTER],
+    "natd_ring_attention": [ctypes.POINTER(AttentionShape), *[POINTER] * 7],
+}
+
+
+def builds() -> list[Path]:
+    """The libraries that this processor runs, the fastest first."""
+    if platform.machine() in ("x86_64", "AMD64"):
+        fitting = LEVELS.get(torch.backends.cpu.get_cpu_capability(), ())
+    else:
+        fitting = (platform.machine(),)
+    return [path for level in fitting if (path := Path(__file__).parent / f"kernels-{level}.so").exists()]
+
+
+def opened(path: Path) -> ctypes.CDLL:
+    """The library at `path`, its functions declared."""
+    library = ctypes.CDLL(str(path))
+    library.natd_sources.restype = ctypes.c_char_p
+    if library.natd_sources().decode() != sources():
+        raise ModelError(f"{path} was compiled from other sources than lie beside it: install natd again")
+    for name, arguments in SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, None
+    return library
+
+
+def sources() -> str:
+    """The sha256 of the sources, in hexadecimal, as the build has it."""
+    files = sorted(Path(__file__).parent.glob("*.[ch]"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+@cache
+def chosen() -> ctypes.CDLL | None:
+    """The fastest that there is; None where natd was installed without a compiler; ModelError if it is another's."""
+    found = builds()
+    return opened(found[0]) if found else None
