@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import HubertConfig, HubertModel, Wav2Vec2Config, Wav2Vec2Model, WavLMConfig, WavLMModel
@@ -24,6 +25,7 @@ SMALL: dict[str, Any] = {
     "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4, "num_buckets": 32, "max_bucket_distance": 24,
 }  # fmt: skip
 LAYERS = 5  # of the small models, with what enters the first
+FRAMES = 12  # more than twice their window
 BEFORE = 80  # samples that the first vector sees of the silence before the start
 
 
@@ -116,6 +118,10 @@ def sounds(batch: int, samples: int, sr: int, seed: int = 0) -> Tensor:
     return torch.stack(rows)
 
 
+def heard(encoder: SslEncoder, batch: int, frames: int = FRAMES) -> Tensor:
+    return sounds(batch, frames * encoder.frame_samples, encoder.sr)
+
+
 def vectors_of(encoder: SslEncoder, audio: Tensor) -> list[dict[str, Tensor]]:
     """What each frame of [B, N] gives."""
     state = encoder.initial_state(len(audio))
@@ -157,3 +163,10 @@ def store_codebooks(folder: Path, encoder: SslEncoder) -> str:
     name = store.fitted_name(encoder.name, encoder.settings())
     legend = {"codes": {"S0": {"3": {"phrase": "soft, tonal", "count": 1}}}}
     return str(store.save(folder / "codebooks", name, encoder.settings(), codebooks(encoder), legend)["codebook_id"])
+
+
+def codes_of(found: Ssl, audio: Tensor) -> np.ndarray:
+    """[B, N] -> [B, layers, steps of all frames]."""
+    state = found.initial_state(len(audio))
+    steps = [torch.stack(found.encode(frame, state), 1) for frame in audio.split(found.spec.frame_samples, 1)]
+    return torch.cat(steps, 2).numpy()
