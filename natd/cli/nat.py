@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from natd import __version__
-from natd.cli import nat_models
+from natd.cli import nat_bench, nat_models
 from natd.cli.verbs import Adds, Verb, Verbs, add_tokenizer, count, join_tokenizers, natural, positive, verb
 from natd.errors import NatdError
 
@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in tools:
         add(verbs)
     for name, about, adds in (
-        ("bench", "measure", (_add_bench_latency, _add_bench_encode)),
+        ("bench", "measure", nat_bench.BENCH),
         ("eval", "score tokenizers", (_add_eval_tokenizer,)),
         ("train", "fit tokenizers", (_add_train_ears,)),
         ("codebook", "fit codebooks and look into them", nat_models.CODEBOOK),
@@ -237,48 +237,7 @@ def _add_keys(p: argparse.ArgumentParser) -> None:
     p.add_argument("--key", type=Path, metavar="FILE", help="your secret CURVE key, if it asks for keys")
 
 
-# ---- measure, fit
-
-
-def _add_bench_latency(verbs: Verbs) -> None:
-    about = "measure every stage from the microphone to a subscriber, with a daemon and a subscriber of its own"
-    p = verb(verbs, "latency", bench_latency, about, "nat bench latency --device hw:1 --seconds 60")
-    p.add_argument("--seconds", type=positive, default=60.0, metavar="S", help="how long (default: 60)")
-    where = p.add_mutually_exclusive_group()
-    where.add_argument("--source", metavar="SOURCE", help="source of the daemon (default: demo:)")
-    where.add_argument("--device", metavar="NAME", help="sound card of the daemon")
-    where.add_argument("--connect", metavar="ENDPOINT", help="measure a daemon that already publishes there")
-    p.add_argument("--stream", metavar="NAME", help="with --connect: which stream (default: live)")
-    p.add_argument("--tokenizer", metavar="NAME", help="tokenizer of the daemon (default: ears)")
-    p.add_argument("--json", action="store_true", help="the figures as one JSON object")
-
-
-def bench_latency(args: argparse.Namespace) -> int:
-    """One table: stage, p50, p99, max."""
-    from natd.offline.bench import Plan, bench
-
-    plan = Plan(args.seconds, args.source, args.device, args.connect, args.stream or "live", args.tokenizer)
-    return bench(plan, as_json=args.json)
-
-
-def _add_bench_encode(verbs: Verbs) -> None:
-    about = "measure what a step of each tokenizer costs, beside its limit and other programs of the same model"
-    p = verb(verbs, "encode", bench_encode, about, "nat bench encode ears mimi --streams 1 6 --random --peers")
-    p.add_argument("names", nargs="*", metavar="NAME", default=["ears"], help="tokenizers (default: ears)")
-    p.add_argument("--threads", nargs="+", type=count, default=[1], metavar="N", help="threads (default: 1)")
-    p.add_argument("--streams", nargs="+", type=count, default=[1], metavar="N", help="streams a step (default: 1)")
-    p.add_argument("--steps", type=count, default=60, metavar="N", help="steps of each (default: 60)")
-    p.add_argument("--random", action="store_true", help="random weights where the real ones are not installed")
-    p.add_argument("--peers", action="store_true", help="transformers and others in turn; needs natd[bench]")
-    p.add_argument("--json", action="store_true", help="the figures as one JSON list")
-
-
-def bench_encode(args: argparse.Namespace) -> int:
-    """One table: tokenizer, threads, streams, p50, p99, speed, memory, limit; 65 where weights are missing."""
-    from natd.offline.bench_encode import Plan, bench
-
-    plan = Plan(args.names, args.threads, args.streams, args.steps, args.random, args.peers)
-    return bench(plan, as_json=args.json)
+# ---- score, fit
 
 
 def _add_eval_tokenizer(verbs: Verbs) -> None:

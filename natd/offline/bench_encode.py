@@ -1,7 +1,7 @@
 """`nat bench encode`: what a step of each tokenizer costs, beside its limit and other programs of the same model.
 
-Times are processor time of the process, so that a busy machine disturbs them little; tokenizer and peers take turns,
-frame by frame, in one process. A process of its own for each number of threads.
+On the CPU times are processor time of the process, so that a busy machine disturbs them little; tokenizer and peers
+take turns, frame by frame, in one process. A process of its own for each number of threads. On a GPU see `bench_cuda`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ from torch import Tensor
 
 from natd import procfs
 from natd.codec import Tokenizer, open_tokenizer
-from natd.errors import ModelError, NatdError
-from natd.offline import floor, peers, stand_ins
+from natd.codec.devices import exact_products, present
+from natd.errors import ConfigError, ModelError, NatdError
+from natd.offline import bench_cuda, floor, peers, stand_ins
 
 WARM_UP = 8
 WARM_UP_S = 12.0  # of audio for the first case: windows of attention are full, as they are after a while
@@ -49,7 +50,10 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which tokenizers, threads and numbers of streams; steps of each; whether weights may be random, peers asked."""
+    """Which tokenizers, threads and numbers of streams; steps of each; whether weights may be random, peers asked.
+
+    Threads and peers are of the CPU.
+    """
 
     names: Sequence[str]
     threads: Sequence[int] = (1,)
@@ -57,6 +61,7 @@ class Plan:
     steps: int = 60
     random: bool = False
     peers: bool = False
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +86,29 @@ class Line:
 
 def bench(plan: Plan, as_json: bool = False) -> int:
     """Print the table; the lines of a tokenizer whose weights are missing say so, and the status is then 65."""
-    lines: list[Line] = []
+    device = present(plan.device)
+    if device != "cpu" and plan.peers:
+        raise ConfigError("--peers are measured on the CPU")
+    runs = [(name, threads) for name in plan.names for threads in plan.threads]
+    work: Any = measure
+    if device != "cpu":
+        runs, work = [(name, 1) for name in plan.names], measure_on_device
+    lines: list[Any] = []
     status = 0
     context = multiprocessing.get_context("spawn")
-    for name in plan.names:
-        for threads in plan.threads:
-            # A process of its own: threads and memory are then those of this tokenizer.
-            with ProcessPoolExecutor(1, mp_context=context) as pool:
-                try:
-                    lines += pool.submit(measure, name, threads, plan).result()
-                except NatdError as error:
-                    print(f"nat: {error}", file=sys.stderr)
-                    status = error.exit_code
+    for name, threads in runs:
+        # A process of its own: threads and memory are then those of this tokenizer.
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            try:
+                lines += pool.submit(work, name, threads, replace(plan, device=device)).result()
+            except NatdError as error:
+                print(f"nat: {error}", file=sys.stderr)
+                status = error.exit_code
     if as_json:
         print(json.dumps([asdict(line) | {"speed": round(line.speed, 2)} for line in lines]))
     elif lines:
-        Console(width=None if sys.stdout.isatty() else PAPER).print(table(lines))
+        shown = table(lines) if device == "cpu" else bench_cuda.table(lines)
+        Console(width=None if sys.stdout.isatty() else PAPER).print(shown)
     return status
 
 
@@ -126,14 +138,23 @@ def measure(name: str, threads: int, plan: Plan) -> list[Line]:
         return lines
 
 
-def opened(name: str, folder: Path, random: bool) -> tuple[Tokenizer, str]:
+def measure_on_device(name: str, threads: int, plan: Plan) -> list[bench_cuda.Line]:
+    """The lines of one tokenizer on a GPU, in this process."""
+    torch.set_num_threads(threads)
+    exact_products()
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer, weights = opened(name, Path(folder), plan.random, plan.device)
+        return list(bench_cuda.measure(name, tokenizer, weights, plan.device, plan.streams, plan.steps))
+
+
+def opened(name: str, folder: Path, random: bool, device: str = "cpu") -> tuple[Tokenizer, str]:
     """The tokenizer and what its weights are: installed, or random ones of the published shape if that is allowed."""
     try:
-        return open_tokenizer(name), "installed"
+        return open_tokenizer(name, device), "installed"
     except ModelError:
         if not random or "from=" in name:
             raise
-        return stand_ins.opened(name, folder), "random"
+        return stand_ins.opened(name, folder, device), "random"
 
 
 def _lines(

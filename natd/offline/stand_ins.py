@@ -52,12 +52,12 @@ class Model:
     config: Mapping[str, Any]
 
 
-def opened(name: str, folder: Path) -> Tokenizer:
+def opened(name: str, folder: Path, device: str = "cpu") -> Tokenizer:
     """The tokenizer `name` (with options, but without `from=`) over random weights, which are written to `folder`."""
     base, _, options = named(name, folder).partition(":")
     if base not in SSL:
-        return open_tokenizer(f"{base}:{options}")
-    encoder = ssl.open_encoder(base, options=options)
+        return open_tokenizer(f"{base}:{options}", device)
+    encoder = ssl.open_encoder(base, device, options)
     draw = torch.Generator().manual_seed(SEED)
     shape = (CODES, encoder.vectors(torch.zeros(1, encoder.frame_samples), encoder.initial_state(1))["A"].shape[-1])
     books = {f"S{i}.codes": torch.randn(shape, generator=draw) for i in range(len(encoder.plan.semantic))}
