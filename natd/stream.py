@@ -1,4 +1,4 @@
-"""One stream end to end: source -> assembler -> backlog -> engine -> packer -> sinks. The only place the parts meet."""
+"""One stream end to end: source -> intake -> backlog -> engine -> packer -> sinks. The only place the parts meet."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import asyncio
 import logging
 import math
 import secrets
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from natd import wire
-from natd.audio.chunks import Block, End, Format, FormatChunk, FrameAssembler, FrameChunk, GapChunk
-from natd.backlog import Backlog, Item
+from natd.audio.chunks import End, Format, FormatChunk, FrameAssembler, FrameChunk, GapChunk
+from natd.backlog import Backlog
 from natd.clock import Clock, SystemClock
 from natd.codebooks import naming
 from natd.encoding import Coded, Encoding
 from natd.engine import Engine
-from natd.errors import SourceError
+from natd.intake import Intake
 from natd.metrics import Metrics
 from natd.packer import Packer
 from natd.settings import StatsSettings, StreamSettings
@@ -58,13 +57,10 @@ class Stream:
         self._backlog = Backlog(backlog_s, source.live, self._frame_ms, self._clock)
         # A hair more than the quotient: 16.08 s of 80 ms frames are 201 of them, whatever floating point says.
         self._limit = None if settings.seconds is None else math.floor(settings.seconds * 1000 / self._frame_ms + 1e-6)
-        self._pending: deque[Item] = deque()
         self._task: asyncio.Task[None] | None = None
         self._intake_task: asyncio.Task[None] | None = None
         self._drain_by_ns: int | None = None
-        self._failure: SourceError | None = None
         self._announced = False
-        self._t0_mono_ns: int | None = None
         self.epoch = new_epoch(self._clock.unix_ns())
         self.vitals = Vitals(
             self.name, self.epoch, source, self._backlog, self._packer, metrics, self.counters, stats.window_s,
@@ -89,6 +85,9 @@ class Stream:
         spec = self._engine.spec
         self._assembler = FrameAssembler(self._source.format, spec.sr, spec.frame_samples, picked)
         self.vitals.assembler = self._assembler
+        self._intake = Intake(
+            self._source, self._assembler, self._backlog, self._limit, self._frame_ms, lambda: self.vitals.draining
+        )
         slot = self._engine.open()
         try:
             async with self._watched():
@@ -118,8 +117,6 @@ class Stream:
         """Make the next frame a keyframe."""
         self._packer.request_keyframe()
 
-    # ---- intake: source -> backlog
-
     @asynccontextmanager
     async def _watched(self) -> AsyncIterator[None]:
         """Intake and heartbeat run beside the body; the heartbeat ends with it."""
@@ -128,59 +125,10 @@ class Stream:
         for counters in (self.counters, self._assembler.counters, self._backlog.counters):
             self._metrics.watch(labels, counters)
         async with asyncio.TaskGroup() as group:
-            self._intake_task = group.create_task(self._intake(), name=f"intake:{self.name}")
+            self._intake_task = group.create_task(self._intake.run(), name=f"intake:{self.name}")
             beat = group.create_task(self._beat(), name=f"heartbeat:{self.name}")
             yield
             beat.cancel()
-
-    async def _intake(self) -> None:
-        try:
-            await self._take_in()
-        except SourceError as error:
-            self._failure = error  # what came before it is still encoded
-            await self._feed(self._limited(self._assembler.feed(End("error"))))
-        except asyncio.CancelledError:
-            if self._drain_by_ns is None:
-                raise
-            if not any(isinstance(item, End) for item in self._pending):
-                self._pending.extend(self._limited(self._assembler.feed(End("shutdown"))))
-            for item in self._pending:
-                self._backlog.put_nowait(item)
-
-    async def _take_in(self) -> None:
-        async for event in self._source:
-            chunks = self._assembler.feed(event)
-            if isinstance(event, Block) and self._t0_mono_ns is None:
-                self._t0_mono_ns = event.mono_ns - self._assembler.elapsed_ns
-            if await self._feed(self._limited(chunks)):
-                return
-
-    async def _feed(self, items: Sequence[Item]) -> bool:
-        """Hand items on; true once an `End` was among them. What a cancel interrupts stays in `_pending`."""
-        self._pending.extend(items)
-        ended = any(isinstance(item, End) for item in items)
-        while self._pending:
-            await self._backlog.put(self._pending[0])
-            self._pending.popleft()
-        return ended
-
-    def _limited(self, items: Sequence[Item]) -> Sequence[Item]:
-        """The items up to the frame limit, with an `End` in the place of what lies beyond."""
-        if self._limit is None:
-            return items
-        kept: list[Item] = []
-        for item in items:
-            if isinstance(item, FrameChunk) and item.fi >= self._limit:
-                return [*kept, End("eof")]
-            if isinstance(item, GapChunk) and item.fi + item.frames >= self._limit:
-                if item.fi < self._limit:
-                    frames = self._limit - item.fi
-                    kept.append(replace(item, frames=frames, lost_ms=min(item.lost_ms, frames * self._frame_ms)))
-                return [*kept, End("eof")]
-            kept.append(item)
-            if isinstance(item, FrameChunk) and item.fi + 1 == self._limit:
-                return [*kept, End("eof")]
-        return kept
 
     # ---- encoding: backlog -> events
 
@@ -203,8 +151,8 @@ class Stream:
                     self._publish_all(self._packer.format(self._input(form)))
                 case End(reason):
                     await self._rest(coding)
-                    if self._failure is not None:
-                        raise self._failure
+                    if self._intake.failure is not None:
+                        raise self._intake.failure
                     self._announce(self._clock.mono_ns())
                     self._end(reason)
                     return
@@ -263,7 +211,7 @@ class Stream:
         if self._announced:
             return
         self._announced = True
-        t0 = self._t0_mono_ns if self._t0_mono_ns is not None else fallback_ns
+        t0 = self._intake.t0_mono_ns if self._intake.t0_mono_ns is not None else fallback_ns
         unix = self._clock.unix_ns() - self._clock.mono_ns() + t0
         spec = self._engine.spec
         self._publish(

@@ -21,7 +21,7 @@ ORDER = [
     "errors clock wire endpoints procfs",
     "config config_faults settings packer unpacker tiling metrics audio logs notify",
     "codec codebooks sources sinks",
-    "engine encoding training evaluation llm backlog vitals",
+    "engine encoding training evaluation llm backlog intake vitals",
     "stream",
     "offline daemon",
     "cli __main__",
