@@ -23,6 +23,12 @@ class Quant:
     scale: float
     zero: int
 
+    @classmethod
+    def of(cls, pair: Tensor) -> Quant:
+        """Of [2, channels], scales and zeros that are the same for all channels."""
+        scale, zero = pair[:, 0].tolist()
+        return cls(scale, int(zero))
+
 
 def multiplier(ratio: float) -> tuple[int, int]:
     """`ratio` as a 31-bit mantissa and a power of two."""
@@ -90,16 +96,16 @@ class Requantizer:
         every = [t.double().expand(outputs).tolist() for t in (scales, scale)]
         fixed = [multiplier(given.scale * weight / out) for weight, out in zip(*every, strict=True)]
         device = bias.device
-        self._bias = bias.float()
-        self._fixed = torch.tensor([m << max(s, 0) for m, s in fixed], device=device)
-        self._right = torch.tensor([max(-s, 0) for _, s in fixed], device=device)
+        self.bias = bias.float()
+        self.multiplier = torch.tensor([m << max(s, 0) for m, s in fixed], device=device)
+        self.right = torch.tensor([max(-s, 0) for _, s in fixed], device=device)
         # Without a shift there is nothing to round: x + 0 - 0 >> 0.
-        self._half = torch.where(self._right > 0, 1 << (self._right - 1).clamp(min=0), 0)
-        self._away = (self._right > 0).long()
-        self._zero = zero.long().expand(outputs).contiguous() - LOWEST
+        self.half = torch.where(self.right > 0, 1 << (self.right - 1).clamp(min=0), 0)
+        self.away = (self.right > 0).long()
+        self.zero = zero.long().expand(outputs).contiguous() - LOWEST
 
     def __call__(self, sums: Tensor) -> Tensor:
         """Sums [B, T, O] -> index [B, T, O] int64."""
-        high = ((sums + self._bias).long() * self._fixed + (1 << 30)) >> 31
-        away = (high >> 63) * self._away
-        return (((high + self._half + away) >> self._right) + self._zero).clamp(0, 255)
+        high = ((sums + self.bias).long() * self.multiplier + (1 << 30)) >> 31
+        away = (high >> 63) * self.away
+        return (((high + self.half + away) >> self.right) + self.zero).clamp(0, 255)

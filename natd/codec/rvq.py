@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from natd.codec import kernels, rows
+from natd.codec.kernels.chain import Gram
 from natd.codec.packed import Linear
 
 SILENCE = 0
@@ -79,9 +80,12 @@ class GramQuantizer:
         self._codes = every.T.contiguous()
         self._half = 0.5 * (every * every).sum(1)
         self._gram = every @ self._codes
+        self._native = Gram(self._codes, self._half, self._gram, self.count) if kernels.serves(books) else None
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Vectors [B, D] -> per layer the codes [B]; of equally near codes the lowest."""
+        if self._native is not None:
+            return list(self._native(x).unbind())
         far = self._half - rows.product(x.double()[:, None].contiguous(), self._codes)[:, 0]
         codes = []
         for layer in range(self.count):

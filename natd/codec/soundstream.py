@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from natd.codebooks import store
-from natd.codec import Spec
+from natd.codec import Spec, int8
 from natd.codec.conv import ConvState
 from natd.codec.graph import Recorder
-from natd.codec.int8 import LOWEST
+from natd.codec.int8 import Quant
+from natd.codec.kernels.chain import Chain, serves
 from natd.codec.rvq import GramQuantizer
-from natd.codec.soundstream_layers import Module, Residual, Shape, Up, Weights
+from natd.codec.soundstream_layers import SLOPE, Forward, Module, Residual, Shape, Up, Weights
 from natd.errors import ConfigError, ModelError
 from natd.wire import Layer, TokenizerInfo
 
@@ -54,9 +55,10 @@ class SoundStream:
         weights = Weights(on, whole=exact)
         self._dtype, self._device = weights.dtype, torch.device(device)
         self._encoder, self._decoder = encoder(weights), decoder(weights)
-        self._features = weights.tensors["encoder.bottleneck.out"] if exact else None
+        self._features = Quant.of(weights.tensors["encoder.bottleneck.out"]) if exact else None
         self.quantizer = GramQuantizer(on["quantizer.codebooks"][: RATES[rate]])
-        self._recorder: Recorder[SoundStreamState] = Recorder(self.step)
+        self._native = self._chain() if device == "cpu" else None
+        self._recorder: Recorder[SoundStreamState] = Recorder(self.step, traced=self._native is None)
         self.glossary: Mapping[str, Mapping[int, str]] = {}
         self.spec = _spec(f"{NAME}:{options}" if options else NAME, RATES[rate], exact, codebook_id)
 
@@ -76,14 +78,20 @@ class SoundStream:
     @torch.no_grad()
     def features(self, chunk: Tensor, state: SoundStreamState) -> Tensor:
         """One frame [B, 320] -> what is quantized, [B, 64] float32; `state` moves on."""
+        if self._native is not None:
+            return self._native(chunk, [conv.tail for conv in state.convs])
         states = iter(state.convs)
         x = chunk.to(self._device, self._dtype)[:, :, None]
         for step in self._encoder:
             x = step(x, states)
         if self._features is not None:
-            scale, zero = self._features.float()
-            x = (x.float() + (LOWEST - zero)) * scale
+            x = int8.dequantize(x, self._features, torch.float32)
         return x[:, 0]
+
+    def _chain(self) -> Chain | None:
+        """The encoder as one call, where there are kernels for it."""
+        layers = [layer for step in self._encoder for layer in step.native()]
+        return Chain(layers, FRAME, self._dtype, SLOPE, self._features) if serves(layers) else None
 
     def initial_decoder_state(self, batch: int) -> SoundStreamState:
         """State of `batch` decoders at the start of a stream."""
@@ -99,9 +107,9 @@ class SoundStream:
         return x[:, :, 0].float().clamp(-1.0, 1.0)
 
 
-def encoder(weights: Weights) -> list[Module]:
+def encoder(weights: Weights) -> list[Forward]:
     """[B, 320, 1] -> [B, 1, 64], an index in 8 bits or real."""
-    steps: list[Module] = [weights.conv("encoder.first", Shape(stride=16))]
+    steps: list[Forward] = [weights.conv("encoder.first", Shape(stride=16))]
     for block, (stride, groups) in enumerate(DOWN):
         down = f"encoder.blocks.{block}.down"
         steps += _residuals(weights, f"encoder.blocks.{block}", GROUPS[block], down)
@@ -119,7 +127,7 @@ def decoder(weights: Weights) -> list[Module]:
     return [*steps, Up(weights, "decoder.last", 16, 1)]
 
 
-def _residuals(weights: Weights, block: str, groups: int, after: str) -> list[Module]:
+def _residuals(weights: Weights, block: str, groups: int, after: str) -> list[Residual]:
     names = [f"{block}.res.{i}" for i in range(len(DILATIONS))]
     follow = [f"{name}.dw" for name in names[1:]] + [after]
     return [

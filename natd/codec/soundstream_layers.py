@@ -18,6 +18,7 @@ from torch.nn.functional import leaky_relu
 from natd.codec import int8
 from natd.codec.conv import CausalConv, ConvState, Depthwise, TransposedConv, by_row, exact
 from natd.codec.int8 import Quant, Requantizer
+from natd.codec.kernels import chain
 
 SLOPE = 0.30000001192092896  # 0.3 as float32, in which the reference holds it
 States = Iterator[ConvState]
@@ -31,6 +32,13 @@ class Module(Protocol):
 
     def __call__(self, x: Tensor, states: States) -> Tensor:
         """[B, T, I] -> [B, T', O]: real numbers, or the index of 8-bit ones (int64)."""
+
+
+class Forward(Module, Protocol):
+    """One that is made of convolutions, none of them transposed."""
+
+    def native(self) -> list[chain.Layer]:
+        """They, for `natd.codec.kernels.chain`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,7 @@ class Weights:
         found = self.tensors.get(name) if self.whole else None
         return None if found is None else Quant(float(found[0]), int(found[1]))
 
-    def conv(self, name: str, shape: Shape) -> Module:
+    def conv(self, name: str, shape: Shape) -> Forward:
         """The layer called `name`."""
         if self.tensors[f"{name}.weight"].dtype == torch.int8 and self.whole:
             return _Fixed(self, name, shape)
@@ -95,6 +103,12 @@ class _Real:
     def __call__(self, x: Tensor, states: States) -> Tensor:
         return self._conv(leaky_relu(x, SLOPE) if self._leaky else x, next(states)) + self._bias
 
+    def native(self) -> list[chain.Layer]:
+        conv, bias = self._conv, self._bias
+        if isinstance(conv, Depthwise):
+            return [chain.Layer(conv.taps, bias, len(conv.taps), dilation=conv.dilation, leaky=self._leaky)]
+        return [chain.Layer(conv.matrix, bias, conv.kernel, conv.stride, leaky=self._leaky)]
+
 
 class _Entry:
     """Whatever comes -> the whole numbers that an 8-bit convolution takes (q - zero, float32)."""
@@ -102,17 +116,17 @@ class _Entry:
     def __init__(self, weights: Weights, name: str, leaky: bool) -> None:
         given = weights.quant(f"{name}.in")
         assert given is not None
-        self._given, self._leaky, self._act = given, leaky, weights.quant(f"{name}.act")
+        self.given, self.leaky, self.act = given, leaky, weights.quant(f"{name}.act")
         device = weights.tensors[f"{name}.bias"].device
-        self._table = None if self._act is None else int8.leaky_table(self._act, given, SLOPE).to(device)
+        self.table = None if self.act is None else int8.leaky_table(self.act, given, SLOPE).to(device)
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self._act is not None and self._table is not None:
-            index = int8.quantize(x, self._act) if x.is_floating_point() else x
-            return self._table[index]
+        if self.act is not None and self.table is not None:
+            index = int8.quantize(x, self.act) if x.is_floating_point() else x
+            return self.table[index]
         if x.is_floating_point():
-            x = int8.quantize(leaky_relu(x, SLOPE) if self._leaky else x, self._given)
-        return x.float() + (int8.LOWEST - self._given.zero)
+            x = int8.quantize(leaky_relu(x, SLOPE) if self.leaky else x, self.given)
+        return x.float() + (int8.LOWEST - self.given.zero)
 
 
 class _Fixed:
@@ -134,6 +148,13 @@ class _Fixed:
     def __call__(self, x: Tensor, states: States) -> Tensor:
         return self._round(self._conv(self._entry(x), next(states)))
 
+    def native(self) -> list[chain.Layer]:
+        conv, entry = self._conv, self._entry
+        fixed = chain.Fixed(entry.given, entry.act, entry.table, self._round)
+        if isinstance(conv, Depthwise):
+            return [chain.Layer(conv.taps, self._round.bias, len(conv.taps), 1, conv.dilation, entry.leaky, fixed)]
+        return [chain.Layer(conv.matrix, self._round.bias, conv.kernel, conv.stride, 0, entry.leaky, fixed)]
+
 
 class Residual:
     """x + out(leaky(pointwise(depthwise(leaky(x))))): in 8 bits the sum is rounded to what `after` takes."""
@@ -146,7 +167,8 @@ class Residual:
         ]
         self._dtype = weights.dtype
         self._total = weights.quant(f"{after}.act")
-        self._added = None
+        self._added: Quant | None = None
+        self._table: Tensor | None = None
         out, x = weights.tensors.get(f"{name}.out.out"), weights.quant(f"{name}.dw.act")
         if self._total is not None and out is not None:
             self._added = Quant(float(out[0, 0]), int(out[1, 0]))
@@ -164,9 +186,16 @@ class Residual:
             y = step(y, states)
         if self._added is None or self._total is None:
             return x + y
-        if x.is_floating_point():
+        if self._table is None or x.is_floating_point():
             return int8.quantize(int8.dequantize(y, self._added, self._dtype) + x, self._total)
         return self._table[y * 256 + x]
+
+    def native(self) -> list[chain.Layer]:
+        """Its convolutions; at the last one the sum."""
+        found = [layer for step in self._steps for layer in step.native()]
+        found[0].begins = True
+        found[-1].sum = chain.Sum() if self._added is None else chain.Sum(self._added, self._total, self._table)
+        return found
 
 
 class Up:

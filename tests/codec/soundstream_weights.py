@@ -1,9 +1,13 @@
 """Seeded random weights of SoundStream's real shapes, quantized as the real ones are, and sounds at 16 kHz."""
 
+from copy import copy
+
 import numpy as np
 import torch
 
 from natd.codec import soundstream
+from natd.codec.graph import Recorder
+from natd.codec.soundstream import SoundStream
 
 STEP, ZERO = 0.02, 7  # of every 8-bit activation
 Tensors = dict[str, torch.Tensor]
@@ -83,3 +87,13 @@ def sounds(count: int, frames: int, seed: int = 0) -> np.ndarray:
     level = np.repeat(draw.uniform(0.02, 0.6, (count, frames // 5 + 1, 1)), 5, axis=1)[:, :frames]
     noise = draw.uniform(-1, 1, (count, frames, soundstream.FRAME)) * level
     return (np.round(noise * 32767) / 32768).astype(np.float32)
+
+
+def by_torch(tokenizer: SoundStream) -> SoundStream:
+    """The same without kernels, as on other devices."""
+    other = copy(tokenizer)
+    assert other._native is not None
+    other._native, other.quantizer = None, copy(tokenizer.quantizer)
+    other.quantizer._native = None
+    other._recorder = Recorder(other.step)
+    return other

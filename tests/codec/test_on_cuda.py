@@ -20,7 +20,7 @@ from natd.codec.soundstream import SoundStream
 from natd.codec.ssl import Ssl, SslEncoder
 from natd.codec.state import gather, leaves, scatter
 from tests.codec import encodec_models, look_ahead_models, mimi_models, ssl_models
-from tests.codec.soundstream_weights import random_weights
+from tests.codec.soundstream_weights import by_torch, random_weights
 
 CUDA, ROWS = "cuda", 3
 
@@ -60,8 +60,8 @@ OPENED: dict[str, tuple[Callable[[], Checkpoint], Callable[[Checkpoint], Any]]] 
 # Made of real tensors, at whose values they look, and then moved.
 MOVED: dict[str, Callable[[], Any]] = {
     "ears": ears.open_tokenizer,
-    "soundstream": lambda: SoundStream(random_weights(), "sha256:0"),
-    "soundstream:float": lambda: SoundStream(random_weights(), "sha256:0", "float"),
+    "soundstream": lambda: by_torch(SoundStream(random_weights(), "sha256:0")),
+    "soundstream:float": lambda: by_torch(SoundStream(random_weights(), "sha256:0", "float")),
 }
 
 

@@ -39,6 +39,34 @@ class Codebook(ctypes.Structure):
     ]  # fmt: skip
 
 
+class Quantization(ctypes.Structure):
+    """`quantization` of chain.h."""
+
+    _fields_ = [("scale", ctypes.c_double), ("zero", ctypes.c_ssize_t)]
+
+
+class Layer(ctypes.Structure):
+    """`layer` of chain.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_ssize_t) for name in ("inputs", "outputs", "groups", "kernel", "stride", "dilation")),
+        *((name, ctypes.c_ssize_t) for name in ("whole", "leaky", "begins", "sum")),
+        *((name, ctypes.c_void_p) for name in ("weights", "bias")),
+        ("given", Quantization), ("act", Quantization), ("table", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in ("multiplier", "half", "right", "away", "zero")),
+        ("added", Quantization), ("total", Quantization), ("sums", ctypes.c_void_p),
+    ]  # fmt: skip
+
+
+class Chain(ctypes.Structure):
+    """`chain` of chain.h."""
+
+    _fields_ = [
+        ("layers", ctypes.POINTER(Layer)), ("count", ctypes.c_ssize_t), ("samples", ctypes.c_ssize_t),
+        ("widest", ctypes.c_ssize_t), ("out", Quantization), ("slope", ctypes.c_double),
+    ]  # fmt: skip
+
+
 POINTER, SIZE, NUMBER = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int
 SIGNATURES: dict[str, list[Any]] = {
     "natd_product": [ctypes.POINTER(Windows), POINTER, *[SIZE] * 4, POINTER, POINTER, NUMBER, POINTER, POINTER],
@@ -47,6 +75,9 @@ SIGNATURES: dict[str, list[Any]] = {
     "natd_depthwise": [POINTER, *[SIZE] * 4, POINTER, SIZE, SIZE, POINTER, POINTER],
     "natd_lstm": [POINTER, *[SIZE] * 3, *[POINTER] * 5],
     "natd_residual": [POINTER, SIZE, SIZE, ctypes.POINTER(Codebook), SIZE, POINTER],
+    "natd_gram": [POINTER, SIZE, SIZE, POINTER, POINTER, POINTER, SIZE, SIZE, POINTER, POINTER],
+    "natd_chain_float": [ctypes.POINTER(Chain), POINTER, SIZE, *[POINTER] * 3],
+    "natd_chain_double": [ctypes.POINTER(Chain), POINTER, SIZE, *[POINTER] * 3],
     "natd_ring_attention": [ctypes.POINTER(AttentionShape), *[POINTER] * 7],
 }
 

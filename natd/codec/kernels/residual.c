@@ -47,3 +47,22 @@ void natd_residual(float *x, ptrdiff_t rows, ptrdiff_t depth, const codebook *bo
     }
   }
 }
+
+/* Vectors [rows, depth] -> codes [layers, rows] of residual layers of `size` codes each, whose inner products `gram`
+   [all, all] are known: `codebooks` [depth, all], `halves` half the codes' squared lengths; `far` has room for all. */
+void natd_gram(const float *x, ptrdiff_t rows, ptrdiff_t depth, const double *codebooks, const double *halves,
+               const double *gram, ptrdiff_t layers, ptrdiff_t size, int64_t *codes, double *far) {
+  ptrdiff_t all = layers * size;
+  for (ptrdiff_t r = 0; r < rows; r++) {
+    for (ptrdiff_t j = 0; j < all; j++) far[j] = halves[j];
+    for (ptrdiff_t d = 0; d < depth; d++)
+      for (ptrdiff_t j = 0; j < all; j++) far[j] -= (double)x[r * depth + d] * codebooks[d * all + j];
+    for (ptrdiff_t at = 0; at < all; at += size) {
+      ptrdiff_t found = at;
+      for (ptrdiff_t j = at + 1; j < at + size; j++)
+        if (far[j] < far[found]) found = j;
+      codes[at / size * rows + r] = found - at;
+      for (ptrdiff_t j = at + size; j < all; j++) far[j] += gram[found * all + j];
+    }
+  }
+}

@@ -1,0 +1,139 @@
+"""A whole chain of causal convolutions as one call, of real numbers and of 8-bit ones as TensorFlow Lite has them."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from natd.codec.int8 import Quant, Requantizer
+from natd.codec.kernels import library
+
+LANES = 16  # outputs of a group come in multiples of it
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What an 8-bit convolution takes, after a LeakyReLU by `table` over the indices of `act`, and how it rounds."""
+
+    given: Quant
+    act: Quant | None
+    table: Tensor | None
+    rounding: Requantizer
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A residual unit's: what was `added` in 8 bits gives `total`, by a `table` if its beginning has 8 too; or real."""
+
+    added: Quant | None = None
+    total: Quant | None = None
+    table: Tensor | None = None
+
+
+@dataclass(slots=True)
+class Layer:
+    """A convolution: `weight` [groups, kernel * inputs / groups, outputs / groups], or [kernel, channels] depthwise."""
+
+    weight: Tensor
+    bias: Tensor
+    kernel: int
+    stride: int = 1
+    dilation: int = 0
+    leaky: bool = False
+    fixed: Fixed | None = None
+    begins: bool = False
+    sum: Sum | None = None
+
+
+def serves(layers: Sequence[Layer]) -> bool:
+    """Whether the kernel takes these layers."""
+    return library.chosen() is not None and all(
+        layer.weight.is_cpu and layer.weight.shape[-1] % LANES == 0 for layer in layers
+    )
+
+
+class Chain:
+    """`layers` one after the other over frames of `samples`; `out` if what comes out last is of 8 bits."""
+
+    def __init__(self, layers: Sequence[Layer], samples: int, dtype: torch.dtype, slope: float, out: Quant | None):
+        self._held: list[Tensor] = []
+        self._layers = (library.Layer * len(layers))(*(self._declared(layer) for layer in layers))
+        widest, steps = samples, samples
+        for one in self._layers:
+            past = (one.kernel - 1) * one.dilation if one.dilation else one.kernel - one.stride
+            widest = max(widest, (past + steps) * one.inputs)
+            steps //= 1 if one.dilation else one.stride
+            widest = max(widest, steps * one.outputs)
+        self._width = steps * self._layers[-1].outputs
+        self._chain = library.Chain(self._layers, len(layers), samples, widest, _quantization(out), slope)
+        self._room = torch.empty(5 * widest, dtype=torch.float64)
+        self._pointers = ctypes.c_void_p * len(layers)
+        found = library.chosen()
+        assert found is not None
+        self._run = found.natd_chain_double if dtype == torch.float64 else found.natd_chain_float
+
+    def __call__(self, x: Tensor, tails: Sequence[Tensor]) -> Tensor:
+        """One frame [B, samples] float32 -> what comes out last [B, width] float32; `tails` move on."""
+        x = x.contiguous()
+        out = x.new_empty(len(x), self._width)
+        pointers = self._pointers(*[tail.data_ptr() for tail in tails])
+        self._run(self._chain, x.data_ptr(), len(x), pointers, out.data_ptr(), self._room.data_ptr())
+        return out
+
+    def _hold(self, tensor: Tensor, dtype: torch.dtype) -> int:
+        self._held.append(tensor.to(dtype).contiguous())
+        return self._held[-1].data_ptr()
+
+    def _declared(self, layer: Layer) -> library.Layer:
+        weight = layer.weight
+        groups = 1 if layer.dilation else weight.shape[0]
+        inputs = weight.shape[1] if layer.dilation else weight.shape[1] // layer.kernel * groups
+        outputs = weight.shape[1] if layer.dilation else weight.shape[2] * groups
+        one = library.Layer(
+            inputs=inputs, outputs=outputs, groups=groups, kernel=layer.kernel, stride=layer.stride,
+            dilation=layer.dilation, whole=layer.fixed is not None, leaky=layer.leaky, begins=layer.begins,
+            weights=self._hold(weight, torch.float32), bias=self._hold(layer.bias, torch.float32),
+        )  # fmt: skip
+        if layer.fixed is not None:
+            self._declare_fixed(one, layer.fixed)
+        if layer.sum is not None:
+            one.sum = 1 if layer.sum.total is None else 2 if layer.sum.table is None else 3  # as in chain.h
+            one.added, one.total = _quantization(layer.sum.added), _quantization(layer.sum.total)
+            if layer.sum.table is not None:
+                one.sums = self._hold(layer.sum.table, torch.int64)
+        return one
+
+    def _declare_fixed(self, one: library.Layer, fixed: Fixed) -> None:
+        one.given, one.act = _quantization(fixed.given), _quantization(fixed.act)
+        if fixed.table is not None:
+            one.table = self._hold(fixed.table, torch.float32)
+        for name in ("multiplier", "half", "right", "away", "zero"):
+            setattr(one, name, self._hold(getattr(fixed.rounding, name), torch.int64))
+
+
+def _quantization(of: Quant | None) -> library.Quantization:
+    return library.Quantization() if of is None else library.Quantization(of.scale, of.zero)
+
+
+class Gram:
+    """Residual codes by inner products that are known beforehand: see `natd.codec.rvq.GramQuantizer`."""
+
+    def __init__(self, codes: Tensor, half: Tensor, gram: Tensor, layers: int) -> None:
+        self._held = (codes.contiguous(), half.contiguous(), gram.contiguous())
+        self._layers, self._size = layers, len(half) // layers
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Vectors [B, D] float32 -> codes [layers, B] int64."""
+        x = x.contiguous()
+        codes, far = torch.empty(self._layers, len(x), dtype=torch.int64), torch.empty_like(self._held[1])
+        found = library.chosen()
+        assert found is not None
+        found.natd_gram(
+            x.data_ptr(), len(x), x.shape[1], *[held.data_ptr() for held in self._held], self._layers, self._size,
+            codes.data_ptr(), far.data_ptr(),
+        )  # fmt: skip
+        return codes
