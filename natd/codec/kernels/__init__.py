@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -63,35 +64,36 @@ class Matrix:
         self.bias = functional.pad(weight.new_zeros(self.width) if bias is None else bias, (0, more), value=beyond)
         self._activation = ACTIVATIONS.index(activation)
         self._product = (of or _library()).natd_product
+        self._at = self.panels.data_ptr(), self.bias.data_ptr()
 
     def __call__(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
         """[..., K] -> [..., N], with `plus` [..., N] added before the activation."""
         shape = x.shape[:-1]
         if x.dim() != 3 or x.stride(2) != 1:
             x = x.reshape(1, -1, self.depth)
-        batch, steps = x.shape[:2]
+        batch, steps, _ = x.shape
         rows = batch * steps
-        _observed(rows, (self.width, self.depth))
-        where = library.Windows(x.data_ptr(), batch, steps, x.stride(0), x.stride(1))
+        if observer is not None:
+            _observed(rows, (self.width, self.depth))
+        apart, beside, _ = x.stride()
         out, side = x.new_empty(*shape, self.width), x.new_empty(rows, self.depth)
         if plus is not None:
             plus = plus.contiguous()
-        more = 0 if plus is None else plus.data_ptr()
-
-        def run(begin: int, end: int, side: Tensor = side) -> None:
-            self._product(
-                where, self.panels.data_ptr(), self.depth, self.width, begin, end, self.bias.data_ptr(), more,
-                self._activation, out.data_ptr(), side.data_ptr(),
-            )  # fmt: skip
-
-        threads, panels = torch.get_num_threads(), len(self.panels)
+        given = library.Windows(x.data_ptr(), batch, steps, apart, beside)
+        to = 0 if plus is None else plus.data_ptr(), self._activation, out.data_ptr()
+        threads = torch.get_num_threads()
         if threads == 1 or rows * self.depth * self.width < WORTH_SHARING:
-            run(0, panels)
+            self._run(given, to, 0, self.panels.shape[0], side)
         else:
-            cuts = [panels * i // threads for i in range(threads + 1)]
+            cuts = [self.panels.shape[0] * i // threads for i in range(threads + 1)]
             sides = [side, *(torch.empty_like(side) for _ in range(threads - 1))]
+            run = partial(self._run, given, to)
             list(_pool(threads).map(run, cuts[:-1], cuts[1:], sides))
         return out
+
+    def _run(self, given: library.Windows, to: tuple[int, int, int], begin: int, end: int, side: Tensor) -> None:
+        panels, bias = self._at
+        self._product(given, panels, self.depth, self.width, begin, end, bias, *to, side.data_ptr())
 
 
 def elu(x: Tensor) -> Tensor:
