@@ -3,13 +3,6 @@
 
 #define TOGETHER 4 /* sums that run beside each other */
 
-static inline float sum_of(vec x) {
-  float y[LANES], sum = 0.0f;
-  store(y, x);
-  for (int i = 0; i < LANES; i++) sum += y[i];
-  return sum;
-}
-
 typedef struct {
   ptrdiff_t batch, steps, heads, depth, ring, window; /* `depth` and `ring` are multiples of 16 */
 } attention_shape;
@@ -47,14 +40,15 @@ static float weighed(const attention_shape *s, const float *query, const float *
   for (p = LANES; p < s->ring; p += LANES) top = most(top, load(weights + p));
   float highest = top[0];
   for (int i = 1; i < LANES; i++) highest = top[i] > highest ? top[i] : highest;
-  vec total = spread(0.0f);
+  float totals[16] = {0}, total = 0.0f; /* of every 16th place: the same with any width */
   for (p = 0; p < s->ring; p += LANES) {
     vec score = load(weights + p), share = exponential(score - spread(highest));
     share = choose(score == spread(-__builtin_inff()), spread(0.0f), share);
     store(weights + p, share);
-    total += share;
+    store(totals + p % 16, load(totals + p % 16) + share);
   }
-  return sum_of(total);
+  for (int i = 0; i < 16; i++) total += totals[i];
+  return total;
 }
 
 /* The values, weighed, for `count` times 16 channels from d on. */

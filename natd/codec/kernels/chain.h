@@ -2,6 +2,8 @@
 #pragma once
 #include "vectors.h"
 
+#define CHANNELS 16 /* of a group's outputs, which are a multiple of it */
+
 /* How what a convolution made is added to what its residual unit began with. */
 enum { NO_SUM, REAL_SUM, ROUNDED_SUM, TABLE_SUM };
 

@@ -1,10 +1,10 @@
 /* Of a chain what depends on the numbers' type: NUMBER, and NAME(x) to tell its functions apart. */
 
-#define AT_ONCE (64 / (ptrdiff_t)sizeof(NUMBER)) /* numbers of a vector: larger ones the compiler keeps in memory */
-#define MOST (2 * LANES / AT_ONCE)
-typedef NUMBER NAME(lanes) __attribute__((vector_size(64)));
-typedef NUMBER NAME(lanes_at) __attribute__((vector_size(64), aligned(sizeof(NUMBER))));
-typedef float NAME(floats) __attribute__((vector_size(64 / sizeof(NUMBER) * sizeof(float)), aligned(4)));
+#define AT_ONCE (WIDTH / (ptrdiff_t)sizeof(NUMBER))
+#define PARTS (CHANNELS / AT_ONCE)
+typedef NUMBER NAME(lanes) __attribute__((vector_size(WIDTH)));
+typedef NUMBER NAME(lanes_at) __attribute__((vector_size(WIDTH), aligned(sizeof(NUMBER))));
+typedef float NAME(floats) __attribute__((vector_size(WIDTH / sizeof(NUMBER) * sizeof(float)), aligned(4)));
 
 /* `rows` outputs, `parts` vectors of channels each, of one group: x moves by `apart` from one output to the next. */
 static inline __attribute__((always_inline)) void NAME(some_rows)(const layer *l, const NUMBER *x, ptrdiff_t apart,
@@ -12,7 +12,7 @@ static inline __attribute__((always_inline)) void NAME(some_rows)(const layer *l
                                                                   int parts, NUMBER *out) {
   ptrdiff_t taken = l->inputs / l->groups, made = l->outputs / l->groups;
   const float *w = l->weights + group * l->kernel * taken * made + channel;
-  NAME(lanes) sum[4][MOST];
+  NAME(lanes) sum[4][2 * PARTS];
   for (int r = 0; r < rows; r++)
     for (int p = 0; p < parts; p++) sum[r][p] = (NAME(lanes)){0};
   for (ptrdiff_t k = 0; k < l->kernel; k++) {
@@ -32,7 +32,7 @@ static inline __attribute__((always_inline)) void NAME(all_rows)(const layer *l,
                                                                  ptrdiff_t channel, ptrdiff_t steps, int parts,
                                                                  NUMBER *out) {
   ptrdiff_t apart = l->stride * l->inputs, t = 0;
-  for (; t + 4 <= steps; t += 4)
+  for (; WIDTH == 64 && t + 4 <= steps; t += 4)
     NAME(some_rows)(l, x + t * apart, apart, group, channel, 4, parts, out + t * l->outputs);
   for (; t + 2 <= steps; t += 2)
     NAME(some_rows)(l, x + t * apart, apart, group, channel, 2, parts, out + t * l->outputs);
@@ -60,8 +60,10 @@ static void NAME(convolve)(const layer *l, const NUMBER *x, ptrdiff_t steps, NUM
   }
   ptrdiff_t made = l->outputs / l->groups, c;
   for (ptrdiff_t g = 0; g < l->groups; g++) {
-    for (c = 0; c + 2 * LANES <= made; c += 2 * LANES) NAME(all_rows)(l, x, g, c, steps, MOST, out);
-    for (; c < made; c += LANES) NAME(all_rows)(l, x, g, c, steps, MOST / 2, out);
+    c = 0;
+    if (WIDTH == 64) /* there are registers for twice as many */
+      for (; c + 2 * CHANNELS <= made; c += 2 * CHANNELS) NAME(all_rows)(l, x, g, c, steps, 2 * PARTS, out);
+    for (; c < made; c += CHANNELS) NAME(all_rows)(l, x, g, c, steps, PARTS, out);
   }
 }
 
@@ -72,4 +74,4 @@ static inline void NAME(move_on)(NUMBER *joined, ptrdiff_t past, ptrdiff_t count
 }
 
 #undef AT_ONCE
-#undef MOST
+#undef PARTS

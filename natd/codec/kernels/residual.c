@@ -6,7 +6,8 @@ static void highest(const row_block *x, const float *w, const float *bias, ptrdi
                     int64_t *codes) {
   vec best[MOST_ROWS];
   ivec where[MOST_ROWS];
-  const ivec lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  ivec lanes;
+  for (int i = 0; i < LANES; i++) lanes[i] = i;
   for (int r = 0; r < x->count; r++) best[r] = spread(-__builtin_inff()), where[r] = lanes;
   for (ptrdiff_t p = 0; p * PANEL < count; p++) {
     tile sums;

@@ -1,18 +1,34 @@
-/* Sixteen floats at a time, and the functions that tokenizers apply to each.
+/* Vectors as wide as the processor has them, and the functions that tokenizers apply to each of their elements.
 
-   Built with FMA and contraction, every level of a processor gives the same bits: the compiler splits or joins vectors,
-   but what happens to one element, and in which order, is written here. The polynomials were fitted for float32. */
+   Built with FMA and contraction, every width gives the same bits: what happens to one element, and in which order, is
+   written here and does not depend on its neighbours. The polynomials were fitted for float32. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
-#define LANES 16
-typedef float vec __attribute__((vector_size(64)));
-typedef float vec_at __attribute__((vector_size(64), aligned(4))); /* in memory, anywhere */
-typedef int32_t ivec __attribute__((vector_size(64)));
+/* Bytes of a register; wider vectors the compiler would keep in memory. */
+#if defined(__AVX512F__)
+#define WIDTH 64
+#elif defined(__AVX__)
+#define WIDTH 32
+#else
+#define WIDTH 16
+#endif
+#define LANES (WIDTH / 4)
+typedef float vec __attribute__((vector_size(WIDTH)));
+typedef float vec_at __attribute__((vector_size(WIDTH), aligned(4))); /* in memory, anywhere */
+typedef int32_t ivec __attribute__((vector_size(WIDTH)));
 
-static inline vec spread(float x) { return (vec){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+static inline vec spread(float x) {
+#if WIDTH == 64
+  return (vec){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+#elif WIDTH == 32
+  return (vec){x, x, x, x, x, x, x, x};
+#else
+  return (vec){x, x, x, x};
+#endif
+}
 static inline vec load(const float *at) { return *(const vec_at *)at; }
 static inline void store(float *at, vec x) { *(vec_at *)at = x; }
 /* The first `count` of a vector; the rest is zero, or stays. */
