@@ -74,8 +74,9 @@ class _Trace(Generic[S]):
         copies = [leaf.clone() for leaf in leaves(state)]  # to run the step on
         flat(chunk, *copies)  # once as it is: what it refuses is refused, and what it makes at first use is made
         with warnings.catch_warnings():
-            # torch names no successor that records operations one by one; which torch may run is pinned.
-            warnings.filterwarnings("ignore", r"`torch\.jit\.trace` is deprecated", FutureWarning)
+            # torch names no successor that records operations one by one; which torch may run is pinned. What kind of
+            # warning it is changes from one to the next.
+            warnings.filterwarnings("ignore", r"`torch\.jit\.trace` is deprecated")
             # A step may branch on shapes, which are those of the recording.
             warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
             self._run = torch.jit.trace(flat, (chunk, *copies), check_trace=False)  # type: ignore[no-untyped-call]
