@@ -29,7 +29,7 @@ SHOWN = 1500  # characters of what a failed part said last
 CHECKED = ("ears", "mimi", "encodec", "soundstream", "dac", "snac", "hubert", "wavlm", "mimi:dtype=bfloat16")
 TIMED = ("ears", "mimi", "encodec", "soundstream")
 TIMED_LATER = ("mimi:dtype=bfloat16", "snac", "dac", "hubert")
-SEARCHED = ("ears", "mimi", "encodec", "soundstream")
+SEARCHED = ("mimi", "ears", "encodec", "soundstream")
 PARTS = ("check", "tests", "steps", "streams", "profile", "train")
 
 
@@ -65,9 +65,9 @@ def jobs_of(args: argparse.Namespace) -> list[list[Job]]:
     return [
         of("check", CHECKED, 120) + of("tests", ("",), 120),
         *each(of("steps", TIMED, 75)),
+        of("profile", TIMED[:3], 60) + of("train", ("",), 90),
         *each(of("streams", SEARCHED, 100)),
         *each(of("steps", TIMED_LATER, 60)),
-        of("profile", TIMED[:3], 60) + of("train", ("",), 150),
     ]
 
 
