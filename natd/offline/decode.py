@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from natd.codebooks.fit import one_thread
 from natd.errors import ConfigError, OutputError, SourceError, WireError
+from natd.offline.tokenize import refuse_same
 from natd.offline.voices import Run, Samples, Voice, Voices
 from natd.unpacker import Decoder, FullFrame
 from natd.wire import MAX_LINE, FormatEvent, Frame, Gap, Header, decode
@@ -116,8 +117,8 @@ def decode_recording(
     """
     started = time.perf_counter()
     with _opened(file) as lines, _progress(file) as progress, one_thread():
-        events = _events(file, lines, progress)
-        epochs = _decode(events, output, Voices(layers, tokenizer), stream)
+        refuse_same(file, output)
+        epochs = _decode(file, _events(file, lines, progress), output, Voices(layers, tokenizer), stream)
     if not epochs:
         which = f"the stream {stream}" if stream else "a stream"
         raise SourceError(f"{file}: no header of {which}: there is nothing to decode")
@@ -129,31 +130,36 @@ def decode_recording(
     return 0
 
 
-def _decode(events: Iterator[Any], output: Path, voices: Voices, stream: str | None) -> list[Epoch]:
+def _decode(
+    file: str, events: Iterator[tuple[int, Any]], output: Path, voices: Voices, stream: str | None
+) -> list[Epoch]:
     """The epochs of `stream` (None: the only one) as they were written; the file is not left behind half done."""
     epochs: list[Epoch] = []
     wave: Wave | None = None
     current: Epoch | None = None
     try:
-        for event in events:
+        for number, event in events:
             if isinstance(event, Header) and (current is None or event.epoch != current.header.epoch):
                 if current is not None:
                     current.close()
                 current = None
                 if stream in (None, event.stream):
-                    voice = voices.voice(event)  # before anything at `output` is touched
+                    with _at(file, number):
+                        voice = voices.voice(event)  # before anything at `output` is touched
                     wave = wave or _create(output, voice.sr)
                     _same(wave, voice.sr, epochs, event)
                     current = Epoch(event, voices, voice, wave)
                     epochs.append(current)
             if current is not None:
-                current.feed(event)
+                with _at(file, number):
+                    current.feed(event)
         if current is not None:
             current.close()
     except BaseException:
         if wave is not None:
             wave.file.close()
-            output.unlink(missing_ok=True)
+            if output.is_file():
+                output.unlink()
         raise
     if wave is not None:
         wave.file.close()
@@ -170,22 +176,33 @@ def _same(wave: Wave, rate: int, epochs: list[Epoch], header: Header) -> None:
 
 def _create(output: Path, rate: int) -> Wave:
     try:
+        with output.open("ab"):
+            pass  # libsndfile would not say what is wrong
         file = soundfile.SoundFile(output, "w", rate, 1, "PCM_16", format="WAV")
-    except (soundfile.SoundFileError, OSError) as error:
-        raise OutputError(f"{output}: {error}") from error
+    except OSError as error:
+        raise OutputError(f"{output}: {error.strerror}") from error
+    except soundfile.SoundFileError as error:
+        raise OutputError(f"{output} cannot hold a WAV file: {error}") from error
     return Wave(file, rate)
 
 
-def _events(file: str, lines: BinaryIO, progress: Progress) -> Iterator[Any]:
+@contextmanager
+def _at(file: str, number: int) -> Iterator[None]:
+    """A WireError says where it is."""
+    try:
+        yield
+    except WireError as error:
+        raise WireError(f"{file}: line {number}: {error}") from error
+
+
+def _events(file: str, lines: BinaryIO, progress: Progress) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(iter(lambda: lines.readline(MAX_LINE + 1), b""), 1):
-        try:
+        with _at(file, number):
             event = decode(line)
-        except WireError as error:
-            raise WireError(f"{file}: line {number}: {error}") from error
         for task in progress.task_ids:
             progress.advance(task, len(line))
         if event is not None:
-            yield event
+            yield number, event
 
 
 @contextmanager

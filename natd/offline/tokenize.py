@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from natd.engine import Engine
-from natd.errors import NatdError, OutputError
+from natd.errors import ConfigError, NatdError, OutputError
 from natd.metrics import Metrics
 from natd.settings import StatsSettings, StreamSettings
 from natd.sources import Source
@@ -35,8 +35,18 @@ Advance = Callable[[int], None]
 
 def tokenize_files(files: Sequence[str], output: Path | None, tokenizer: str, chunk_ms: float) -> int:
     """Write the streams of `files` (- is standard input) one after another; the status of the last bad file, or 0."""
+    if output is not None:
+        for file in files:
+            refuse_same(file, output)
     with _opened(output) as out, _progress() as progress:
         return asyncio.run(_all(files, out, tokenizer, chunk_ms, progress))
+
+
+def refuse_same(file: str, output: Path) -> None:
+    """ConfigError if what is read is what would be written over."""
+    with contextlib.suppress(OSError):  # what is not there is no fault of `output`
+        if file != "-" and Path(file).is_file() and output.samefile(file):
+            raise ConfigError(f"{output} is what is read: give another file to write to")
 
 
 async def _all(files: Sequence[str], out: BinaryIO, tokenizer: str, chunk_ms: float, progress: Progress) -> int:

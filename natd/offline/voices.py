@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -14,7 +15,7 @@ from natd import codec
 from natd.codec import mel
 from natd.codec.vocoder import DELAY_SAMPLES, Vocoder
 from natd.errors import ConfigError, ModelError, WireError
-from natd.wire import Header
+from natd.wire import Header, Layer
 
 Samples = npt.NDArray[np.float32]
 
@@ -173,13 +174,22 @@ class Voices:
         here = tokenizer.spec
         if here.info.codebook_id != asked.codebook_id:
             coded = f"{asked.name} {asked.version} ({asked.codebook_id[:19]}…)"
-            installed = f"{here.info.version} ({here.info.codebook_id[:19]}…)"
+            installed = f"{here.info.name} {here.info.version} ({here.info.codebook_id[:19]}…)"
             raise ModelError(
-                f"stream {header.stream} was coded by {coded}; installed is {installed}, whose codes mean other sounds"
+                f"stream {header.stream} was coded by {coded}; here is {installed}, whose codes are others"
             )
         if (here.sr, here.frame_samples) != (header.sr, header.frame_samples):
             raise WireError(f"frames of {header.frame_samples} samples at {header.sr} Hz are not those of {asked.name}")
+        for kind in ("semantic", "acoustic"):
+            told, own = _rows(header.layers, kind), _rows(here.layers, kind)
+            if told != own[: len(told)]:
+                made = f"; it was coded by {asked.name}" if self._tokenizer else ""
+                raise WireError(f"the {kind} layers of {header.stream} are not those of {here.info.name}{made}")
         return tokenizer
+
+
+def _rows(layers: Sequence[Layer], kind: str) -> list[tuple[str, int, int]]:
+    return [(layer.name, layer.vocab, layer.per_frame) for layer in layers if layer.type == kind]
 
 
 def _array(samples: Tensor) -> Samples:

@@ -153,7 +153,7 @@ def test_a_recording_by_another_model_is_refused_and_the_file_there_is_kept(spok
     other = replace(story.header, tokenizer=replace(spoken.spec.info, version="9", codebook_id="sha256:" + "ab" * 32))
     out = tmp_path / "out.wav"
     out.write_bytes(b"dear")
-    with pytest.raises(ModelError, match=r"coded by soundstream 9 \(sha256:abababababab…\); installed is lyra"):
+    with pytest.raises(ModelError, match=r"coded by soundstream 9 \(sha256:abababababab…\); here is soundstream lyra"):
         decode_recording(written(tmp_path, [encode(other), *story.lines[1:]]), out, None, None)
     assert out.read_bytes() == b"dear"
 
@@ -195,6 +195,42 @@ def test_more_than_a_wav_file_holds_is_refused(spoken, tmp_path):
         decode_recording(written(tmp_path, at.story.lines), tmp_path / "out.wav", None, None)
     with pytest.raises(OutputError, match="none"):
         decode_recording(written(tmp_path, at.story.lines), tmp_path / "none" / "out.wav", None, None)
+
+
+def test_a_recording_is_not_written_over_by_its_sound(spoken, tmp_path):
+    story, _ = told(spoken, 2)
+    file = written(tmp_path, story.lines)
+    (tmp_path / "link.wav").symlink_to(file)
+    for out in (file, str(tmp_path / "link.wav")):
+        with pytest.raises(ConfigError, match="is what is read: give another file to write to"):
+            decode_recording(file, Path(out), None, None)
+    assert Path(file).read_bytes() == b"".join(story.lines)
+
+
+@pytest.mark.parametrize("change", [{"vocab": 5000}, {"per_frame": 2}, {"name": "A7"}])
+def test_layers_that_are_not_those_of_the_tokenizer_are_refused(spoken, tmp_path, change):
+    head = told(spoken, 1)[0].header
+    head = replace(head, layers=(head.layers[0], replace(head.layers[1], **change), *head.layers[2:]))
+    with pytest.raises(WireError, match="recording.ndjson: line 1: the acoustic layers of stage are not those of soun"):
+        decode_recording(written(tmp_path, [encode(head)]), tmp_path / "out.wav", None, None)
+    file = written(tmp_path, [encode(head)])
+    with pytest.raises(WireError, match="are not those of soundstream:9.2; it was coded by soundstream$"):
+        decode_recording(file, tmp_path / "out.wav", None, None, "soundstream:9.2")
+
+
+def test_a_code_that_is_too_large_is_told_with_its_line(spoken, tmp_path):
+    story, _ = told(spoken, 2)
+    lines = [*story.lines[:2], story.lines[2].replace(b'"A":[', b'"A":[77,', 1)]
+    with pytest.raises(WireError, match=r"recording.ndjson: line 3: "):
+        decode_recording(written(tmp_path, lines), tmp_path / "out.wav", None, None)
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_a_place_where_nothing_can_be_written_is_named(spoken, tmp_path):
+    file = written(tmp_path, told(spoken, 1)[0].lines)
+    for out, said in ((tmp_path, "Is a directory"), (tmp_path / "none" / "out.wav", "No such file or directory")):
+        with pytest.raises(OutputError, match=f"^{out}: {said}$"):
+            decode_recording(file, out, None, None)
 
 
 def test_standard_input(spoken, tmp_path, monkeypatch):

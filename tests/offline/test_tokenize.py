@@ -109,6 +109,14 @@ def test_nothing_is_said_of_nothing_left_over_or_of_no_frame(tmp_path, capsys, s
     assert "not coded" not in said and said.count("\n") == 1
 
 
+def test_a_recording_is_not_written_over_by_its_tokens(recording, tmp_path):
+    copy = tmp_path / "copy.wav"
+    copy.write_bytes(recording.read_bytes())
+    with pytest.raises(ConfigError, match="copy.wav is what is read: give another file to write to"):
+        tokenize_files([str(recording), str(copy)], copy, "ears", 1000.0)
+    assert copy.read_bytes() == recording.read_bytes()
+
+
 def test_a_bad_file_does_not_stop_the_others(recording, tmp_path, capsys):
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"RIFF, but no more than that")
