@@ -161,6 +161,7 @@ def open_tokenizer(name: str, device: str = "cpu") -> Tokenizer:
     else:
         found = [e for e in entry_points(group=ENTRY_POINTS) if e.name == base]
         if not found:
+            base = next((part for part in base.split("+") if part and part not in names()), base)
             raise ConfigError(f"no tokenizer is called {base!r}; installed: {', '.join(names())}")
         factory = found[0].load()
     if not options:

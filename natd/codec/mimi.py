@@ -33,6 +33,7 @@ NAME, REPO, VERSION = "mimi", "kyutai/mimi", "kyutai/mimi"
 ARITHMETIC = 2  # counts changes of the order of sums: with another one a near tie may fall elsewhere
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 DEFAULTS = {"codebooks": "8", "window": "", "dtype": "float32", "from": ""}
+MOST_BOOKS = 32
 MOST_WINDOW = 10_000  # positions, 400 s
 LEAST_USAGE = 1e-5  # of a code in training
 EXPECTED: dict[str, Any] = {
@@ -168,6 +169,9 @@ class SplitQuantizer:
 def open_tokenizer(device: str = "cpu", options: str = "", folder: Path | None = None) -> Mimi:
     """Mimi from its folder or where it is installed; ConfigError for a wrong option, ModelError for missing weights."""
     found = parse(NAME, options, DEFAULTS)
+    number(NAME, "codebooks", found["codebooks"], 1, MOST_BOOKS)
+    number(NAME, "window", found["window"] or "1", 1, MOST_WINDOW)
+    _dtype(found["dtype"])
     if found["from"]:
         folder = Path(found["from"])
     checkpoint = open_checkpoint(NAME, REPO, folder)

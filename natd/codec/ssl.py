@@ -31,7 +31,7 @@ from natd.codec.graph import Recorder
 from natd.codec.options import parse
 from natd.codec.rvq import EuclideanQuantizer
 from natd.codec.ssl_features import WaveformEncoder
-from natd.codec.ssl_published import DTYPES, FEATURES, PUBLISHED, checked, planned, tensors_of
+from natd.codec.ssl_published import DTYPES, FEATURES, PUBLISHED, check_options, checked, planned, tensors_of
 from natd.codec.ssl_transformer import Transformer
 from natd.errors import ModelError
 from natd.wire import Layer, TokenizerInfo
@@ -178,6 +178,8 @@ def open_encoder(name: str, device: str = "cpu", options: str = "") -> SslEncode
     """The encoder of `name` without codebooks, to fit them to; ModelError if its weights are missing or wrong."""
     model = PUBLISHED[name]
     given = parse(name, options, model.options)
+    if not given["from"]:
+        check_options(name, given)
     checkpoint = open_checkpoint(name, model.repo, Path(given["from"]) if given["from"] else None)
     return SslEncoder(name, checkpoint, options, device)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +18,8 @@ from natd.errors import ConfigError, ModelError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 FEATURES = ("kept", "anew")
+SECONDS = re.compile(r"\d{1,4}(\.\d{0,9})?|\.\d{1,9}", re.ASCII)
+MOST_S = 60  # of a window: attention costs its square
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +100,21 @@ def planned(name: str, given: Mapping[str, str], rate: int, layers: int) -> Plan
 
 
 def _count(name: str, key: str, text: str, unit: Fraction, least: int) -> int:
-    """Seconds as a number of units; ConfigError if it is not whole or too few."""
-    try:
-        count = Fraction(text) / unit
-    except (ValueError, ZeroDivisionError):
-        raise ConfigError(f"{name}:{key}={text} is not a number of seconds") from None
+    """Seconds as a number of units; ConfigError if it is not whole, too few or too many."""
+    if not SECONDS.fullmatch(text) or Fraction(text) > MOST_S:
+        raise ConfigError(f"{name}:{key}={text[:40]} is not a number of seconds up to {MOST_S}")
+    count = Fraction(text) / unit
     if count.denominator > 1 or count < least:
         raise ConfigError(
             f"{name}:{key}={text} is not a multiple of {float(unit):.6g} s from {float(least * unit):.6g} on"
         )
     return int(count)
+
+
+def check_options(name: str, given: Mapping[str, str]) -> None:
+    """ConfigError for options that the published model cannot have: said before its weights are looked for."""
+    rate = PUBLISHED[name].sr // math.prod(BASE["conv_stride"])
+    planned(name, given, rate, BASE["num_hidden_layers"])
 
 
 def checked(name: str, config: Mapping[str, Any]) -> dict[str, Any]:

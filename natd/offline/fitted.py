@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,7 @@ def fit(name: str, audio_dir: Path, plan: Plan, refit: bool) -> int:
 def open_encoder(name: str) -> Encoder:
     """The encoder `name` or `name:options`; ConfigError for one that no codebooks are fitted to."""
     base, _, options = name.partition(":")
-    if base not in ENCODERS:
-        raise ConfigError(f"no codebooks are fitted to {base!r}: there is {', '.join(ENCODERS)}")
+    _known(base, ())
     module, _, attribute = ENCODERS[base].partition(":")
     opened: Callable[..., Encoder] = getattr(import_module(module), attribute)
     return opened(base, options=options)
@@ -129,9 +128,17 @@ def stored_names(names: list[str]) -> list[str]:
         base = name.partition(":")[0]
         of_name = [stored for stored in there if stored == base or stored.rpartition("-")[0] == base]
         if not of_name:
+            _known(base, there)
             raise ModelError(f"no codebooks of {base} are in {folder()}; fit some: nat codebook fit {base} --audio DIR")
         found += of_name
     return found if names else there
+
+
+def _known(base: str, there: Collection[str]) -> None:
+    """ConfigError if `base` is no encoder that could have codebooks."""
+    if base not in ENCODERS:
+        stored = f"; stored are {', '.join(sorted(there))}" if there else ""
+        raise ConfigError(f"no codebooks are fitted to {base!r}: there is {', '.join(ENCODERS)}{stored}")
 
 
 def list_backups(name: str, stamp: str | None) -> int:
@@ -162,6 +169,7 @@ def _kept_names(name: str) -> list[str]:
     there = {path.stem for path in place.glob("*.json") if not path.name.endswith(".glossary.json")}
     found = sorted(one for one in kept | there if one == base or one.rpartition("-")[0] == base)
     if not found:
+        _known(base, kept | there)
         raise ModelError(f"no codebooks of {base} are in {place}")
     return found
 

@@ -85,8 +85,9 @@ def test_it_opens_by_the_names_of_both(tmp_path: Path, monkeypatch: pytest.Monke
     assert len({o.spec.info.codebook_id for o in opened}) == 3
     with pytest.raises(ConfigError, match="soundstream has no semantic layers"):
         open_tokenizer("soundstream+ears")
-    with pytest.raises(ConfigError, match="no tokenizer is called 'nothing'"):
-        open_tokenizer("nothing+ears")
+    for name in ("nothing+ears", "ears+nothing", "ears+nothing:codebooks=2"):
+        with pytest.raises(ConfigError, match="no tokenizer is called 'nothing'; installed: "):
+            open_tokenizer(name)
 
 
 def test_frames_that_hardly_meet_are_refused(coder: soundstream.SoundStream, monkeypatch: pytest.MonkeyPatch) -> None:

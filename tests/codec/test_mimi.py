@@ -203,6 +203,12 @@ def test_a_model_of_another_kind_is_refused(held: Checkpoint, change: dict, mess
         Mimi(Checkpoint(held.config | change, held.tensors, "sha256:0"))
 
 
+@pytest.mark.parametrize("wrong", ["codebooks=0", "codebooks=33", "window=0", "dtype=int8", "window=x"])
+def test_wrong_options_are_told_before_weights_are_looked_for(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(ConfigError, match=f"mimi:{wrong} is "):
+        open_tokenizer(f"mimi:{wrong}:from={tmp_path}")
+
+
 def test_weights_that_are_not_there_are_named(held: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="there is no .*config.json; run `nat models fetch mimi`"):
         open_tokenizer(f"mimi:from={tmp_path}")

@@ -91,7 +91,9 @@ def test_the_usual_frames_hold_whole_numbers_of_vectors() -> None:
 @pytest.mark.parametrize("asked, said", [
     ("hop=0.51", "multiple of 0.02 s"), ("hop=0", "multiple of 0.02 s"), ("hop=half", "not a number of seconds"),
     ("hop=0.5:window=1.2", "multiple of 0.5 s"), ("lookahead=5", "leaves nothing of the window"),
-    ("hop=inf", "seconds"), ("semantic=5", "number in 0..4"), ("semantic=", "number in 0..4"),
+    ("hop=inf", "seconds"), ("hop=1e400", "not a number of seconds up to 60"), ("hop=1/50", "not a number of seconds"),
+    ("window=1000", "number of seconds up to 60"), ("hop=1e99999999", "seconds"), ("window=" + "9" * 5000, "9 is"),
+    ("semantic=5", "number in 0..4"), ("semantic=", "number in 0..4"),
     ("acoustic=-1", "number in 0..4"),
     ("dtype=float16", "none of float32, bfloat16"), ("features=new", "none of kept, anew"), ("layers=3", "no option"),
 ])  # fmt: skip

@@ -126,6 +126,9 @@ def test_damage_is_told_and_mended_by_a_fit(audio: Path, place: Path, capsys: Sa
         (["fit", "hubert", "--audio", "{audio}"], 65, "nat models fetch hubert"),
         (["verify", "hubert"], 65, "no codebooks of hubert"),
         (["backups", "hubert"], 65, "no codebooks of hubert"),
+        (["verify", "../x"], 78, "no codebooks are fitted to '../x': there is ears, hubert, wavlm, wav2vec2, mert\n"),
+        (["backups", "nose", "--restore", "x"], 78, "no codebooks are fitted to 'nose': there is ears, hubert"),
+        (["fit", "hubert:hop=abc", "--audio", "{audio}"], 78, "hubert:hop=abc is not a number of seconds"),
         (["backups", "hubert", "--restore", "x"], 65, "no codebooks of hubert"),
     ],
 )
