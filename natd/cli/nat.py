@@ -9,7 +9,19 @@ from pathlib import Path
 
 from natd import __version__
 from natd.cli import nat_bench, nat_models
-from natd.cli.verbs import Adds, Verb, Verbs, add_tokenizer, count, join_tokenizers, natural, positive, verb
+from natd.cli.verbs import (
+    Adds,
+    Verb,
+    Verbs,
+    add_tokenizer,
+    count,
+    endpoint,
+    join_tokenizers,
+    positive,
+    seed,
+    threads,
+    verb,
+)
 from natd.errors import NatdError
 
 PUBLISH = "tcp://127.0.0.1:5556"
@@ -203,7 +215,7 @@ def _add_feed(verbs: Verbs) -> None:
     about = "send a recording or the microphone to a running natd whose source is zeromq:"
     p = verb(verbs, "feed", feed, about, "nat feed concert.flac --stream stage")
     p.add_argument("source", metavar="FILE|mic", help="audio that libsndfile reads, or mic")
-    p.add_argument("--endpoint", default=INGEST, help=f"natd's ingest socket (default: {INGEST})")
+    p.add_argument("--endpoint", type=endpoint, default=INGEST, help=f"natd's ingest socket (default: {INGEST})")
     p.add_argument("--stream", default="live", metavar="NAME", help="name of the stream (default: live)")
     p.add_argument("--device", metavar="NAME", help="which microphone, as for natd (default: the system's)")
     p.add_argument("--rate", type=int, metavar="HZ", help="capture rate of mic (default: 48000)")
@@ -225,8 +237,9 @@ def feed(args: argparse.Namespace) -> int:
 
 
 def _add_live(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--endpoint", default=PUBLISH, help=f"where natd publishes (default: {PUBLISH})")
-    p.add_argument("--control", default=CONTROL, metavar="ENDPOINT", help=f"its control socket (default: {CONTROL})")
+    p.add_argument("--endpoint", type=endpoint, default=PUBLISH, help=f"where natd publishes (default: {PUBLISH})")
+    its = f"its control socket (default: {CONTROL})"
+    p.add_argument("--control", type=endpoint, default=CONTROL, metavar="ENDPOINT", help=its)
     p.add_argument("--http", metavar="URL", help="read from its HTTP server instead, e.g. http://127.0.0.1:8088")
     p.add_argument("--seconds", type=positive, metavar="S", help="stop after S seconds")
     _add_keys(p)
@@ -248,7 +261,7 @@ def _add_eval_tokenizer(verbs: Verbs) -> None:
     p.add_argument("--audio", type=Path, required=True, metavar="DIR", help="folder of recordings")
     p.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there as JSON")
     p.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw how far its names of kinds can be believed")
-    p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all that is drawn (default: 0)")
+    p.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of all that is drawn (default: 0)")
 
 
 def eval_tokenizer(args: argparse.Namespace) -> int:
@@ -267,8 +280,10 @@ fluid-soundfont-gm and espeak-ng. What each stage gives is kept in OUT/work: a r
 last stage that is there. Weights, legend, manifest, figures and card go to OUT; natd/models holds those in use."""
     p.add_argument("--audio", type=Path, required=True, metavar="DIR", help="folder of recordings")
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for weights, legend and card")
-    p.add_argument("--seed", type=natural, default=0, metavar="N", help="seed of all that is drawn (default: 0)")
-    p.add_argument("--threads", type=count, default=2, metavar="N", help="threads (default: 2); they shape the result")
+    p.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of all that is drawn (default: 0)")
+    p.add_argument(
+        "--threads", type=threads, default=2, metavar="N", help="how many (default: 2); they shape the result"
+    )
     p.add_argument("--device", default="cpu", metavar="DEVICE", help="where nets learn: cpu (default) or cuda")
     p.add_argument("--scale", type=count, default=1, metavar="N", help="N times the data and the steps (default: 1)")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from natd.cli.verbs import Adds, Verbs, count, positive, verb
+from natd.cli.verbs import Adds, Verbs, count, endpoint, positive, threads, verb
 
 
 def _add_bench_latency(verbs: Verbs) -> None:
@@ -14,7 +14,7 @@ def _add_bench_latency(verbs: Verbs) -> None:
     where = p.add_mutually_exclusive_group()
     where.add_argument("--source", metavar="SOURCE", help="source of the daemon (default: demo:)")
     where.add_argument("--device", metavar="NAME", help="sound card of the daemon")
-    where.add_argument("--connect", metavar="ENDPOINT", help="measure a daemon that already publishes there")
+    where.add_argument("--connect", type=endpoint, metavar="ENDPOINT", help="a daemon that already publishes there")
     p.add_argument("--stream", metavar="NAME", help="with --connect: which stream (default: live)")
     p.add_argument("--tokenizer", metavar="NAME", help="tokenizer of the daemon (default: ears)")
     p.add_argument("--json", action="store_true", help="the figures as one JSON object")
@@ -32,7 +32,7 @@ def _add_bench_encode(verbs: Verbs) -> None:
     about = "measure what a step of each tokenizer costs, beside its limit and other programs of the same model"
     p = verb(verbs, "encode", bench_encode, about, "nat bench encode ears mimi --streams 1 6 --random --peers")
     p.add_argument("names", nargs="*", metavar="NAME", default=["ears"], help="tokenizers (default: ears)")
-    p.add_argument("--threads", nargs="+", type=count, default=[1], metavar="N", help="threads (default: 1)")
+    p.add_argument("--threads", nargs="+", type=threads, default=[1], metavar="N", help="threads (default: 1)")
     p.add_argument("--streams", nargs="+", type=count, default=[1], metavar="N", help="streams a step (default: 1)")
     p.add_argument("--steps", type=count, default=60, metavar="N", help="steps of each (default: 60)")
     _add_random(p)
@@ -57,7 +57,7 @@ def _add_bench_streams(verbs: Verbs) -> None:
     p.add_argument("--seconds", type=positive, default=4.0, metavar="S", help="how long a trial counts (default: 4)")
     p.add_argument("--first", type=count, default=1, metavar="N", help="streams of the first trial (default: 1)")
     p.add_argument("--most", type=count, default=64, metavar="N", help="do not look beyond (default: 64)")
-    p.add_argument("--threads", type=count, default=1, metavar="N", help="threads (default: 1)")
+    p.add_argument("--threads", type=threads, default=1, metavar="N", help="threads (default: 1)")
     _add_random(p)
     p.add_argument("--json", action="store_true", help="the figures as one JSON object")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from natd.cli.verbs import Adds, Verbs, count, verb
+from natd.cli.verbs import Adds, Verbs, count, seed, verb
 
 # ---- codebooks
 
@@ -32,7 +32,7 @@ def _add_codebook_fit(verbs: Verbs) -> None:
     p.add_argument("--codes", type=count, default=512, metavar="N", help="codes of each layer (default: 512)")
     some = "of ears: S0 or A alone (default: both); the others need all of theirs"
     p.add_argument("--layers", nargs="+", default=(), metavar="LAYER", help=some)
-    p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all that is drawn (default: 0)")
+    p.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of all that is drawn (default: 0)")
     p.add_argument("--refit", action="store_true", help="fit anew even if the same codebooks are there")
 
 

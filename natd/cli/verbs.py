@@ -6,10 +6,13 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from natd.endpoints import check_endpoint
+
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]  # what add_subparsers returns has no public name
 else:
     Verbs = argparse._SubParsersAction
+MOST, MOST_THREADS = 2**31 - 1, 1024
 Verb = Callable[[argparse.Namespace], int]
 Adds = tuple[Callable[[Verbs], None], ...]
 
@@ -47,14 +50,31 @@ def join_tokenizers(p: argparse.ArgumentParser, args: argparse.Namespace) -> Non
 
 def count(text: str) -> int:
     """A whole number above 0."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return _whole(text, 1, MOST)
+
+
+def threads(text: str) -> int:
+    """A number of threads."""
+    return _whole(text, 1, MOST_THREADS)
+
+
+def seed(text: str) -> int:
+    """What random numbers are drawn from."""
+    return _whole(text, 0, MOST)
+
+
+def _whole(text: str, least: int, most: int) -> int:
+    if not text.isdecimal() or len(text) > len(str(most)) or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from {least} to {most}")
     return int(text)
 
 
-def natural(text: str) -> int:
-    """A whole number from 0 on."""
-    return 0 if text.isdecimal() and not text.strip("0") else count(text)
+def endpoint(text: str) -> str:
+    """A ZeroMQ address to connect to."""
+    try:
+        return check_endpoint(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def positive(text: str) -> float:

@@ -19,9 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from natd import procfs
-from natd.errors import NatdError
+from natd.errors import NatdError, SourceError
 
 START_S = 120.0  # until the first frame: a cold start reads torch from disk
+CONNECT_S = 10.0  # the same of a daemon that runs
 END_S = 30.0  # beyond the measured time
 SAMPLE_S = 0.5
 MIB = 1 << 20
@@ -108,7 +109,7 @@ async def _measure(plan: Plan) -> tuple[dict[str, Any], Load]:
             daemon = await stack.enter_async_context(_process(plan.daemon(publish, control), log))
             await _first_line(probe, daemon, log)
         else:
-            await asyncio.wait_for(probe.stdout.readline(), START_S)
+            await _heard(plan, probe.stdout)
         report = asyncio.create_task(probe.stdout.read())
         deadline = time.monotonic() + plan.seconds + END_S
         while not report.done() and time.monotonic() < deadline:
@@ -121,6 +122,17 @@ async def _measure(plan: Plan) -> tuple[dict[str, Any], Load]:
         return json.loads(report.result()), load
 
 
+async def _heard(plan: Plan, probe: asyncio.StreamReader) -> None:
+    """Return once frames come from a daemon that runs; SourceError if none do."""
+    try:
+        await asyncio.wait_for(probe.readline(), CONNECT_S)
+    except TimeoutError as error:
+        raise SourceError(
+            f"no frame of the stream {plan.stream} came from {plan.connect} in {CONNECT_S:.0f} s:"
+            " is natd running there, and is --stream its stream?"
+        ) from error
+
+
 async def _first_line(probe: Process, daemon: Process, log: IO[bytes]) -> None:
     """Return once frames come; NatdError with the daemon's last words if it ends before."""
     assert probe.stdout is not None
@@ -131,7 +143,9 @@ async def _first_line(probe: Process, daemon: Process, log: IO[bytes]) -> None:
     if line not in done:
         log.seek(0)
         said = log.read()[-2000:].decode(errors="replace").strip()
-        raise NatdError(f"no frame came; the daemon said:\n{said or '(nothing)'}")
+        error = NatdError(f"no frame came; the daemon said:\n{said or '(nothing)'}")
+        error.exit_code = max(daemon.returncode or 0, 0) or error.exit_code  # its status is of the same kinds as ours
+        raise error
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -128,8 +129,29 @@ def test_two_tokenizers_are_one_name(capsys, monkeypatch):
     assert done.value.code == 2 and "give one or the other" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("wrong", [("--seed", "-1"), ("--threads", "0"), ("--scale", "0.5")])
-def test_numbers_that_are_none_are_usage(wrong, capsys):
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "ears", "--audio", "a", "--out", "b", "--seed", "-1"],
+        ["train", "ears", "--audio", "a", "--out", "b", "--threads", "0"],
+        ["train", "ears", "--audio", "a", "--out", "b", "--scale", "0.5"],
+        ["codebook", "fit", "ears", "--audio", "a", "--seed", "-1"],
+        ["codebook", "fit", "ears", "--audio", "a", "--codes", "9" * 5000],
+        ["eval", "tokenizer", "ears", "--audio", "a", "--seed", "99999999999"],
+        ["bench", "encode", "ears", "--threads", "100000"],
+    ],
+)
+def test_numbers_that_are_none_or_too_large_are_usage(words, capsys):
     with pytest.raises(SystemExit) as done:
-        main(["train", "ears", "--audio", "a", "--out", "b", *wrong])
-    assert done.value.code == 2 and "is not a whole number above 0" in capsys.readouterr().err
+        main(words)
+    said = capsys.readouterr().err
+    assert done.value.code == 2 and re.search(r"is not a whole number from [01] to \d+\n$", said)
+
+
+@pytest.mark.parametrize("verb", [["tail"], ["listen"], ["feed", "a.wav"], ["bench", "latency"]])
+@pytest.mark.parametrize("address", ["nope", "tcp://127.0.0.1", "tcp://127.0.0.1:0x", "http://127.0.0.1:5556", ""])
+def test_addresses_that_are_none_are_usage(verb, address, capsys):
+    with pytest.raises(SystemExit) as done:
+        main([*verb, "--connect" if "bench" in verb else "--endpoint", address])
+    said = capsys.readouterr().err
+    assert done.value.code == 2 and f"{address!r} is not an address such as tcp://127.0.0.1:5556" in said

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from natd.errors import NatdError
+from natd.errors import NatdError, SourceError
 from natd.metrics import STAGES
 from natd.offline.bench import NAMES, RECEIVED, TRANSPORT, Load, Plan, bench, figures
 from natd.procfs import Usage
@@ -42,8 +42,15 @@ def test_a_daemon_and_a_subscriber_of_its_own(capsys):
 
 
 def test_a_daemon_that_cannot_run_is_quoted():
-    with pytest.raises(NatdError, match="(?s)no frame came; the daemon said:.*none.wav"):
+    with pytest.raises(NatdError, match="(?s)no frame came; the daemon said:.*none.wav") as caught:
         bench(Plan(seconds=1.0, source="file:/none.wav"), as_json=True)
+    assert caught.value.exit_code == SourceError.exit_code
+
+
+def test_where_nobody_publishes_no_frame_comes(monkeypatch):
+    monkeypatch.setattr("natd.offline.bench.CONNECT_S", 1.5)
+    with pytest.raises(SourceError, match="no frame of the stream hall came from tcp://127.0.0.1:1 in 2 s: is natd"):
+        bench(Plan(seconds=1.0, connect="tcp://127.0.0.1:1", stream="hall"), as_json=True)
 
 
 def test_a_running_daemon_gives_its_windows():
