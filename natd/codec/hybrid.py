@@ -55,6 +55,7 @@ class Part:
         self.steps = int(frame * spec.sr / spec.frame_samples)
         self.change = None if spec.sr == sr else RateChange(sr, spec.sr, device)
         self.wait = 0  # own frames, for the other part
+        self._device = torch.device(device)
         self.layers = tuple(
             dataclasses.replace(spec.layers[i], per_frame=spec.layers[i].per_frame * self.steps) for i in self.taken
         )
@@ -65,7 +66,7 @@ class Part:
         return PartState(
             self.tokenizer.initial_state(batch),
             [] if self.change is None else [self.change.initial_state(batch)],
-            [torch.zeros(batch, self.wait, layer.per_frame, dtype=torch.int64) for layer in layers],
+            [torch.zeros(batch, self.wait, of.per_frame, dtype=torch.int64, device=self._device) for of in layers],
         )
 
     def encode(self, chunk: Tensor, state: PartState) -> list[Tensor]:
@@ -75,7 +76,7 @@ class Part:
         said: list[list[Tensor]] = []
         for own in chunk.chunk(self.steps, dim=1):
             codes = self.tokenizer.encode(own.contiguous(), state.own)
-            said.append([codes[i].cpu() for i in self.taken])
+            said.append([codes[i] for i in self.taken])
         out = []
         for waiting, of_layer in zip(state.waiting, zip(*said, strict=True), strict=True):
             line = torch.cat([waiting, torch.stack(of_layer, 1)], dim=1)

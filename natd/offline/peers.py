@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -46,7 +46,7 @@ def of(name: str) -> dict[str, Peer]:
         return {f"  transformers, {WINDOW_S:g} s window": _window(name)}
     if base in ("encodec", "dac", "snac"):
         owner = "its package" if base == "snac" else "transformers"
-        return {f"  {owner}, chunks alone": _chunks(name)}
+        return {f"  {owner}, chunks alone": _chunks(name)} | _package(name)
     return {}
 
 
@@ -97,6 +97,31 @@ def _window(name: str) -> Peer:
     module = stand_ins.build(name).module
     sound = 0.1 * torch.randn(1, int(WINDOW_S * 16_000))
     return Peer(lambda _: module(sound, output_hidden_states=True), 1e3 * HOP_S)
+
+
+def _package(name: str) -> dict[str, Peer]:
+    """The package of the authors of EnCodec or DAC, where it is installed; weights as it draws them."""
+    base, _, options = name.partition(":")
+    package = {"encodec": "encodec", "dac": "dac"}.get(base)
+    if package is None:
+        return {}
+    try:
+        module = import_module(package)
+    except ImportError as error:
+        log.warning("the package of %s's authors is not measured: %s", base, error)
+        return {}
+    if base == "encodec":
+        model = module.EncodecModel.encodec_model_24khz(pretrained=False).eval()
+        model.set_target_bandwidth(6.0)
+        rate = model.sample_rate
+    else:
+        config: Mapping[str, Any] = stand_ins.DAC[options.partition("model=")[2].partition(":")[0] or "44khz"]
+        down, rate = config["downsampling_ratios"], config["sampling_rate"]
+        parts = {"encoder_rates": down, "decoder_rates": down[::-1], "n_codebooks": config["n_codebooks"]}
+        model = module.DAC(sample_rate=rate, **parts).eval()
+    sound = 0.1 * torch.randn(1, 1, int(CODEC_S * rate) // 512 * 512)
+    ms = 1e3 * sound.shape[2] / rate
+    return {"  its authors' package, chunks alone": Peer(lambda _: model.encode(sound), ms)}
 
 
 def _chunks(name: str) -> Peer:
