@@ -92,7 +92,7 @@ def elu(x: Tensor) -> Tensor:
         return kernels.elu(x)
     if not x.is_cpu:
         return functional.elu(x)
-    # On the CPU torch's own rounds the last few of a tensor in another way, and its expm1 takes up to seven times the time.
+    # torch's own rounds the last few of a tensor in another way there, and its expm1 takes up to seven times the time.
     y = x.clamp(max=0.0).exp_().sub_(1.0)
     return torch.maximum(x, y, out=y)
 
