@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,18 @@ def open_checkpoint(name: str, repo: str, folder: Path | None = None) -> Checkpo
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{name}: {folder / WEIGHTS} cannot be read: {error}; {_mend(name, folder)}") from error
     return Checkpoint(config, tensors, f"sha256:{_joined(digests[CONFIG] + digests[WEIGHTS])}")
+
+
+@contextmanager
+def complete(name: str) -> Iterator[None]:
+    """What a tokenizer raises because config.json or a tensor is not what it must be is a ModelError of `name`."""
+    try:
+        yield
+    except LookupError as error:
+        lacking = error.args[0] if isinstance(error, KeyError) else error
+        raise ModelError(f"{name}: the checkpoint lacks what the tokenizer needs: {lacking}") from error
+    except (TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
+        raise ModelError(f"{name}: config.json and the weights do not fit the tokenizer: {error}") from error
 
 
 def installed(name: str, repo: str) -> Path:

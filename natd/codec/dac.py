@@ -11,14 +11,14 @@ from math import prod
 
 from torch import Tensor
 
-from natd.codec.checkpoint import Checkpoint, open_checkpoint
+from natd.codec.checkpoint import Checkpoint, complete, open_checkpoint
 from natd.codec.delayed import Axis, Chain
 from natd.codec.factorised import FactorisedCodebook, FactorisedQuantizer
 from natd.codec.look_ahead import Identity, LookAheadCodec, check_rate, coded_by, folder_of
 from natd.codec.options import named, number, parse
 from natd.codec.snake_net import Builder, Unit
 from natd.codec.weight_norm import folded
-from natd.errors import ConfigError, ModelError
+from natd.errors import ConfigError
 
 NAME, VERSION = "dac", "1"
 RATES = {"16khz": 16_000, "24khz": 24_000, "44khz": 44_100}
@@ -95,7 +95,5 @@ def open_tokenizer(device: str = "cpu", options: str = "") -> LookAheadCodec:
     model, _, _ = _asked(options)
     folder = folder_of(parse(NAME, options, OPTIONS)["from"])
     checkpoint = open_checkpoint(f"{NAME}_{model}", f"descript/dac_{model}", folder)
-    try:
+    with complete(NAME):
         return build(checkpoint, options, device)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{NAME}: the checkpoint lacks what the tokenizer needs: {error!r}") from error

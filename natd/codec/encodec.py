@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from natd.codec import Spec, seanet
-from natd.codec.checkpoint import Checkpoint, open_checkpoint
+from natd.codec.checkpoint import Checkpoint, complete, open_checkpoint
 from natd.codec.graph import Recorder
 from natd.codec.lstm import LSTM
 from natd.codec.options import number, parse
@@ -108,10 +108,8 @@ def open_tokenizer(device: str = "cpu", options: str = "") -> EnCodec:
     _asked(options)
     folder = parse(NAME, options, DEFAULTS)["from"]
     checkpoint = open_checkpoint(NAME, REPO, Path(folder).expanduser() if folder else None)
-    try:
+    with complete(NAME):
         return EnCodec(checkpoint, options, device)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{NAME}: the checkpoint lacks what the tokenizer needs: {error!r}") from error
 
 
 def _asked(options: str) -> tuple[int, int]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from natd.codec import Spec, seanet
-from natd.codec.checkpoint import Checkpoint, open_checkpoint
+from natd.codec.checkpoint import Checkpoint, complete, open_checkpoint
 from natd.codec.graph import Recorder
 from natd.codec.options import number, parse
 from natd.codec.packed import Linear
@@ -175,10 +175,8 @@ def open_tokenizer(device: str = "cpu", options: str = "", folder: Path | None =
     if found["from"]:
         folder = Path(found["from"])
     checkpoint = open_checkpoint(NAME, REPO, folder)
-    try:
+    with complete(NAME):
         return Mimi(checkpoint, options, device)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{NAME}: the checkpoint lacks what the tokenizer needs: {error!r}") from error
 
 
 def _codes(tensors: Mapping[str, Tensor], layer: str) -> Tensor:

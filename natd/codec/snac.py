@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from natd.codec.checkpoint import Checkpoint, open_checkpoint
+from natd.codec.checkpoint import Checkpoint, complete, open_checkpoint
 from natd.codec.delayed import Axis, Chain
 from natd.codec.factorised import FactorisedCodebook, FactorisedQuantizer
 from natd.codec.local_attention import LocalAttention
@@ -21,7 +21,7 @@ from natd.codec.look_ahead import Identity, LookAheadCodec, check_rate, coded_by
 from natd.codec.options import named, number, parse
 from natd.codec.snake_net import Builder, Unit
 from natd.codec.weight_norm import folded
-from natd.errors import ConfigError, ModelError
+from natd.errors import ConfigError
 
 NAME, VERSION = "snac", "1"
 RATES = {"24khz": 24_000, "32khz": 32_000, "44khz": 44_100}
@@ -103,7 +103,5 @@ def open_tokenizer(device: str = "cpu", options: str = "") -> LookAheadCodec:
     model, _ = _asked(options)
     folder = folder_of(parse(NAME, options, OPTIONS)["from"])
     checkpoint = open_checkpoint(f"{NAME}_{model}", f"hubertsiuzdak/snac_{model}", folder)
-    try:
+    with complete(NAME):
         return build(checkpoint, options, device)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{NAME}: the checkpoint lacks what the tokenizer needs: {error!r}") from error

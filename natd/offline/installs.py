@@ -103,6 +103,9 @@ def take(name: str, published: Published, source: Path) -> Path:
     weights = [file for file in (WEIGHTS, PICKLED) if (source / file).is_file()]
     if not weights:
         raise ModelError(f"{source} holds neither {WEIGHTS} nor {PICKLED}")
+    check_config(name, config_of(source), source)  # before anything is copied
+    if weights[0] == WEIGHTS:
+        check_tensors(name, readable(source / WEIGHTS), source)
     upstream: dict[str, Any] = {}
     with _landing(folder) as landing:
         for file in (CONFIG, weights[0]):

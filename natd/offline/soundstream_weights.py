@@ -13,7 +13,7 @@ from torch import Tensor
 
 from natd.codebooks import store
 from natd.codec import soundstream
-from natd.errors import ModelError, NatdError
+from natd.errors import ModelError, NatdError, OutputError
 from natd.offline import tflite
 from natd.offline.tflite import Graph, Operator
 
@@ -127,6 +127,9 @@ def main() -> int:
     """Exit status of the conversion; what is wrong on standard error."""
     try:
         convert(Path(sys.argv[1]), Path(sys.argv[2]))
+    except OSError as error:
+        print(f"nat: {sys.argv[2]}: {error.strerror}", file=sys.stderr)
+        return OutputError.exit_code
     except NatdError as error:
         print(f"nat: {error}", file=sys.stderr)
         return error.exit_code

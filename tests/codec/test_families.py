@@ -77,6 +77,28 @@ def test_weights_of_another_model_beside_the_right_config_are_told(folders: dict
         open_tokenizer(f"mimi:from={tmp_path}")
 
 
+WRONG_CONFIG = [
+    ("mimi", {"num_quantizers": "x"}, "do not fit the tokenizer: '<=' not supported"),
+    ("mimi", {"num_residual_layers": None}, "do not fit the tokenizer: unsupported"),
+    ("encodec", {"upsampling_ratios": [8, 5, 4, 2, 3]}, "lacks what the tokenizer needs: "),
+    ("snac:model=24khz", {"vq_strides": []}, "lacks what the tokenizer needs: list index out of range"),
+    ("snac:model=24khz", {"encoder_rates": 7}, "do not fit the tokenizer: "),
+    ("dac:model=16khz", {"downsampling_ratios": [0, 4, 5, 8]}, "do not fit the tokenizer: "),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "said"), WRONG_CONFIG)
+def test_a_config_that_cannot_be_is_no_failure_inside(
+    folders: dict[str, Path], tmp_path: Path, name: str, change: dict[str, object], said: str
+) -> None:
+    base = name.partition(":")[0]
+    config = json.loads((folders[base] / "config.json").read_text()) | change
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").symlink_to(folders[base] / "model.safetensors")
+    with pytest.raises(ModelError, match=f"^{base}: .*{said}"):
+        open_tokenizer(f"{name}:from={tmp_path}")
+
+
 def test_verify_tells_another_model_that_was_put_there(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

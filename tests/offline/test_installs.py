@@ -186,3 +186,6 @@ def test_convert_refuses_a_folder_without_a_model(
     (tmp_path / "config.json").write_text("{}")
     assert main(["models", "convert", "mimi", "--from", str(tmp_path)]) == 65
     assert "is not a file of weights alone" in capsys.readouterr().err and not (folder / "mimi").exists()
+    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    assert main(["models", "convert", "mimi", "--from", str(tmp_path)]) == 65
+    assert capsys.readouterr().err.startswith(f"nat: {tmp_path / 'model.safetensors'} is not safetensors: ")

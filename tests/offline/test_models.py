@@ -152,3 +152,11 @@ if "NATD_SHARED" in os.environ:  # where the real files are
         tokenizer = soundstream.open_tokenizer()
         assert tokenizer.spec.info.codebook_id in said[0][0]
         assert tokenizer.quantizer.books.shape == (16, 16, 64)
+
+    def test_a_models_folder_that_cannot_be_made_is_told(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "file").write_text("no folder")
+        monkeypatch.setenv("NATD_MODELS", str(tmp_path / "file"))
+        assert main(["models", "convert", "soundstream", "--from", str(SHARED)]) == 73
+        assert capfd.readouterr().err == f"nat: {tmp_path / 'file'}: File exists\n"
