@@ -15,8 +15,8 @@ HOP = 320
 
 
 @torch.no_grad()
-def published(books: int = 16, seed: int = 0, **config: Any) -> EncodecModel:
-    """Memory that lasts, latents of unit spread in every channel, and that many codebooks of what there is to code."""
+def published(books: int = 16, seed: int = 0, samples: torch.Tensor | None = None, **config: Any) -> EncodecModel:
+    """Memory that lasts, latents of unit spread in every channel, that many codebooks of what `samples` hold."""
     draw = torch.Generator().manual_seed(seed)
     model = EncodecModel(EncodecConfig(**config)).eval()
     for name, weight in model.named_parameters():
@@ -27,8 +27,8 @@ def published(books: int = 16, seed: int = 0, **config: Any) -> EncodecModel:
             weight.copy_(1.5 * normal / weight.shape[1] ** 0.5)
         else:
             weight.copy_(normal if name.endswith("original1") else 0.05 * normal)
-    heard = torch.from_numpy(score().reshape(1, 1, -1))
-    latents = model.encoder(heard)[0].T
+    samples = torch.from_numpy(score().reshape(1, -1)) if samples is None else samples
+    latents = model.encoder(samples[:, None])[0].T
     last = model.encoder.layers[-1].conv
     mean, spread = latents.mean(0), latents.std(0)
     last.parametrizations.weight.original0.div_(spread[:, None, None])

@@ -23,8 +23,13 @@ PUBLISHED_NAMES = {
 
 
 @torch.no_grad()
-def published(books: int = 8, seed: int = 0, **config: Any) -> MimiModel:
-    """Attention that chooses, layers that matter, and that many codebooks of what there is to code."""
+def published(
+    books: int = 8, seed: int = 0, samples: torch.Tensor | None = None, spread: float = 0.3, **config: Any
+) -> MimiModel:
+    """Attention that chooses, layers that matter, and that many codebooks of what there is to code in `samples`.
+
+    A code is a vector of theirs, moved by `spread` of the deviation of all: the less, the less a layer leaves over.
+    """
     draw = torch.Generator().manual_seed(seed)
     model = MimiModel(MimiConfig(**config)).eval()
     for name, weight in model.named_parameters():
@@ -37,14 +42,15 @@ def published(books: int = 8, seed: int = 0, **config: Any) -> MimiModel:
             fan_in = weight.shape[1] if weight.dim() == 2 else weight.shape[1] * weight.shape[2]
             gain = 1.5 if weight.dim() == 2 and ("q_proj" in name or "k_proj" in name) else 1.0
             weight.copy_(gain * normal / fan_in**0.5)
-    heard = model.encoder(torch.from_numpy(score().reshape(1, 1, -1))).latents
+    samples = torch.from_numpy(score().reshape(1, -1)) if samples is None else samples
+    heard = model.encoder(samples[:, None]).latents
     quantizer = model.quantizer
     for residual in (quantizer.semantic_residual_vector_quantizer, quantizer.acoustic_residual_vector_quantizer):
         left = residual.input_proj(heard)[0].T
         for layer in residual.layers[:books]:
             code = layer.codebook
             rows = torch.randint(len(left), (code.codebook_size,), generator=draw)
-            embed = left[rows] + 0.3 * left.std() * torch.randn(len(rows), left.shape[1], generator=draw)
+            embed = left[rows] + spread * left.std() * torch.randn(len(rows), left.shape[1], generator=draw)
             code.cluster_usage.copy_(0.5 + torch.rand(len(rows), generator=draw))
             code.embed_sum.copy_(embed * code.cluster_usage[:, None])
             left = left - embed[torch.cdist(left, embed).argmin(1)]
