@@ -6,11 +6,13 @@ Compression with Improved RVQGAN (2023), after Yu et al., Vector-quantized Image
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from torch import Tensor
 from torch.nn import functional
 
+from natd.codec import rows
 from natd.codec.packed import Linear
 
 
@@ -36,8 +38,8 @@ class FactorisedCodebook:
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors [B, T, C] -> codes [B, T / stride] (of equally near codes the lowest), what they stand for."""
         own = self._in(_means(x, self.stride))
-        direction = functional.normalize(own, dim=-1)
-        apart = direction.pow(2).sum(-1, keepdim=True) - self._twice(direction)
+        direction = _alike(partial(functional.normalize, dim=-1), own)
+        apart = _alike(lambda x: x.pow(2).sum(-1, keepdim=True), direction) - self._twice(direction)
         code = apart.add_(self._lengths).argmin(-1)
         # As in training, where the gradient goes around the codes: it rounds otherwise than the code alone.
         found = own + (functional.embedding(code, self.codes) - own)
@@ -72,6 +74,11 @@ class FactorisedQuantizer:
         for book, code in zip(self.books[1:], codes[1:], strict=False):
             total = total + book.decode(code)
         return total
+
+
+def _alike(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`fn`, which sums, in any batch."""
+    return rows.rounded(fn, x) if x.is_cuda else fn(x)
 
 
 def _means(x: Tensor, count: int) -> Tensor:

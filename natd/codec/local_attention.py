@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 from natd.codec.delayed import Axis, Moment
 from natd.codec.packed import Linear
+from natd.codec.rows import rounded
 
 HEAD = 64  # channels of a head
 
@@ -79,8 +81,9 @@ class LocalAttention:
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """[B, T, C], [B, W, C], [B, W, C] -> [B, T, C]."""
         q, k, v = (x.view(*x.shape[:2], -1, HEAD).transpose(1, 2) for x in (query, key, value))
-        weights = (torch.matmul(q, k.transpose(2, 3)) / sqrt(HEAD)).softmax(-1)
-        return torch.matmul(weights, v).transpose(1, 2).flatten(2)
+        product = partial(rounded, torch.matmul) if q.is_cuda else torch.matmul
+        weights = (product(q, k.transpose(2, 3)) / sqrt(HEAD)).softmax(-1)
+        return product(weights, v).transpose(1, 2).flatten(2)
 
 
 def _behind(x: Tensor, tail: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from natd.codec import Spec, seanet
 from natd.codec.checkpoint import Checkpoint, complete, open_checkpoint
 from natd.codec.graph import Recorder
 from natd.codec.options import number, parse
-from natd.codec.packed import Linear
+from natd.codec.packed import Linear, batch_invariant
 from natd.codec.packed_conv import Conv, TailState
 from natd.codec.rvq import EuclideanQuantizer
 from natd.codec.transformer import Layout, Transformer, TransformerState
@@ -92,7 +92,8 @@ class Mimi:
         self.glossary: Mapping[str, Mapping[int, str]] = {}
         settings = {"weights": checkpoint.digest, "window": window, "dtype": found["dtype"], "arithmetic": ARITHMETIC}
         about = _layers(count, config["codebook_size"])
-        self.spec = Spec(_info(found, settings), config["sampling_rate"], math.prod(convs.strides) * step, about)
+        info = _info(found, settings, batch_invariant(self._dtype, self._device))
+        self.spec = Spec(info, config["sampling_rate"], math.prod(convs.strides) * step, about)
 
     def initial_state(self, batch: int) -> MimiState:
         """State of `batch` streams that have heard nothing."""
@@ -222,7 +223,8 @@ def _layers(count: int, size: int) -> tuple[Layer, ...]:
     return (Layer("S0", "semantic", "what is said, distilled from WavLM", size), *acoustic)
 
 
-def _info(found: Mapping[str, str], settings: Mapping[str, Any]) -> TokenizerInfo:
+def _info(found: Mapping[str, str], settings: Mapping[str, Any], invariant: bool) -> TokenizerInfo:
     asked = ":".join(f"{key}={value}" for key, value in found.items() if key != "from" and value != DEFAULTS[key])
     identity = f"sha256:{hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()}"
-    return TokenizerInfo(f"{NAME}:{asked}" if asked else NAME, VERSION, identity, dtype=found["dtype"])
+    name = f"{NAME}:{asked}" if asked else NAME
+    return TokenizerInfo(name, VERSION, identity, dtype=found["dtype"], batch_invariant=invariant)

@@ -3,8 +3,10 @@
 On the CPU float32 goes through `natd.codec.kernels`, bfloat16 (and everything where there are no kernels) through
 oneDNN, which sums every output over the inputs in one order, whatever the number of rows, from two rows on
 (`tests/codec/test_packed.py` looks at every number of rows that occurs). A single row would go another way there, and
-two take half as long again as four: they are given company. On CUDA the library chooses, and promises nothing of the
-kind.
+two take half as long again as four: they are given company.
+
+On CUDA the library chooses an order of sums by the number of rows. There float32 is multiplied in float64 and rounded
+once: a sum in another order then gives another value for one in 10^8 or fewer. bfloat16 is not, and promises nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +23,11 @@ FEWEST = 4  # rows of a product of oneDNN
 ACTIVATIONS = kernels.ACTIVATIONS
 _PRODUCT = torch.ops.mkldnn._linear_pointwise.default  # overloads by name: looking for the right one takes time
 _WITH_SUM = torch.ops.mkldnn._linear_pointwise.binary
+
+
+def batch_invariant(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether what a row of these products gives does not depend on the others."""
+    return device.type == "cpu" or dtype == torch.float32
 
 
 class Linear:
@@ -48,13 +55,15 @@ def _chosen(weight: Tensor, bias: Tensor | None, activation: str) -> kernels.Mat
 
 
 class _Plain:
-    """As torch has it."""
+    """As torch has it; float32 in float64, rounded once."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: str) -> None:
-        self._weight, self._bias, self._activation = weight.contiguous(), bias, activation
+        self._dtype, self._activation = weight.dtype, activation
+        wide = torch.float64 if weight.dtype == torch.float32 else weight.dtype
+        self._weight, self._bias = weight.to(wide), None if bias is None else bias.to(wide)
 
     def __call__(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
-        y = functional.linear(x, self._weight, self._bias)
+        y = functional.linear(x.to(self._weight.dtype), self._weight, self._bias).to(self._dtype)
         return _activated(y if plus is None else y + plus, self._activation)
 
 

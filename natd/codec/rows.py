@@ -29,7 +29,7 @@ def padded(n: int) -> int:
 def product(x: Tensor, weight: Tensor) -> Tensor:
     """`x[b] @ weight` for each row b: [B, M, K] and [K, N] -> [B, M, N]; M*K is a multiple of `ALIGN`."""
     if _at_once(x):
-        return _rounded(torch.matmul, x, weight)
+        return rounded(torch.matmul, x, weight)
     _check(x)
     return _together([torch.mm(row, weight) for row in x.unbind()])
 
@@ -37,7 +37,7 @@ def product(x: Tensor, weight: Tensor) -> Tensor:
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`x[b] @ weight + bias` for each row b: [B, M, K], [K, N] and [M or 1, N] -> [B, M, N], aligned as `product`."""
     if _at_once(x):
-        return _rounded(lambda x, weight, bias: torch.matmul(x, weight).add_(bias), x, weight, bias)
+        return rounded(lambda x, weight, bias: torch.matmul(x, weight).add_(bias), x, weight, bias)
     _check(x)
     return _together([torch.addmm(bias, row, weight) for row in x.unbind()])
 
@@ -45,7 +45,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def pair_product(x: Tensor, y: Tensor) -> Tensor:
     """`x[b] @ y[b]` for each row b: [B, M, K] and [B, K, N] -> [B, M, N], aligned as `product`."""
     if _at_once(x):
-        return _rounded(torch.matmul, x, y)
+        return rounded(torch.matmul, x, y)
     _check(x)
     _check(y)
     return _together([torch.mm(row, other) for row, other in zip(x.unbind(), y.unbind(), strict=True)])
@@ -54,7 +54,7 @@ def pair_product(x: Tensor, y: Tensor) -> Tensor:
 def mixture(weight: Tensor, x: Tensor) -> Tensor:
     """`weight @ x[b]` for each row b: [M, K] and [B, K, N] -> [B, M, N], aligned as `product`."""
     if _at_once(x):
-        return _rounded(torch.matmul, weight, x)
+        return rounded(torch.matmul, weight, x)
     _check(x)
     return _together([torch.mm(weight, row) for row in x.unbind()])
 
@@ -62,7 +62,7 @@ def mixture(weight: Tensor, x: Tensor) -> Tensor:
 def group_product(x: Tensor, weight: Tensor) -> Tensor:
     """`x[b, g] @ weight[g]` for each row b: [B, G, M, K] and [G, K, N] -> [B, G, M, N], aligned as `product`."""
     if _at_once(x):
-        return _rounded(_by_group, x, weight)
+        return rounded(_by_group, x, weight)
     _check(x)
     return _together([torch.bmm(row, weight) for row in x.unbind()])
 
@@ -73,7 +73,7 @@ def each(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     `fn` counts axes from the last, and takes others before them as they come.
     """
     if _at_once(x):
-        return _rounded(fn, x)
+        return rounded(fn, x)
     _check(x)
     return _together([fn(row) for row in x.unbind()])
 
@@ -88,7 +88,7 @@ def _at_once(x: Tensor) -> bool:
     return x.is_cuda
 
 
-def _rounded(fn: Callable[..., Tensor], *x: Tensor) -> Tensor:
+def rounded(fn: Callable[..., Tensor], *x: Tensor) -> Tensor:
     """`fn` of all rows in float64, rounded to the dtype of the first."""
     return fn(*(each.double() for each in x)).to(x[0].dtype)
 

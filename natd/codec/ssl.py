@@ -29,6 +29,7 @@ from natd.codec import Spec
 from natd.codec.checkpoint import Checkpoint, open_checkpoint
 from natd.codec.graph import Recorder
 from natd.codec.options import parse
+from natd.codec.packed import batch_invariant
 from natd.codec.rvq import EuclideanQuantizer
 from natd.codec.ssl_features import WaveformEncoder
 from natd.codec.ssl_published import DTYPES, FEATURES, PUBLISHED, check_options, checked, planned, tensors_of
@@ -73,7 +74,7 @@ class SslEncoder:
         asked = [f":{key}={value}" for key, value in given.items() if key != "from" and value != model.options[key]]
         self.asked = "".join([name, *asked])  # its name, without where its weights came from
         self.name, self.sr, self.frame_samples = name, model.sr, plan.per_frame * self._waveform.stride
-        self._digest, self._device = checkpoint.digest, torch.device(device)
+        self._digest, self.device = checkpoint.digest, torch.device(device)
 
     def settings(self) -> dict[str, Any]:
         """Everything that shapes the vectors."""
@@ -90,7 +91,7 @@ class SslEncoder:
         plan, past = self.plan, self.plan.frames - 1
         samples = self._waveform.before + past * self.frame_samples * plan.anew
         vectors = 0 if plan.anew else past * plan.per_frame
-        zeros = partial(torch.zeros, device=self._device)
+        zeros = partial(torch.zeros, device=self.device)
         return SslState(
             zeros(batch, samples),
             zeros(batch, past, self._waveform.sums, dtype=torch.float64),
@@ -111,7 +112,7 @@ class SslEncoder:
     def _whole(self, chunk: Tensor, state: SslState) -> Tensor:
         """What the waveform encoder gives for the whole window [B, frames * per_frame, H]."""
         frame, plan = self.frame_samples, self.plan
-        samples = torch.cat([state.samples, chunk.to(self._device)], 1)
+        samples = torch.cat([state.samples, chunk.to(self.device)], 1)
         newest = samples[:, -frame - self._waveform.before :]
         kept, rest = self._waveform.moments(newest)
         sums = torch.cat([state.sums, kept[:, None]], 1)
@@ -212,6 +213,7 @@ def _spec(
         layers.append(Layer(f"A{i}", "acoustic", about, len(book), plan.per_frame))
     late_ms = 1000.0 * plan.late * encoder.frame_samples / encoder.sr
     info = TokenizerInfo(
-        encoder.asked, VERSION, codebook_id, causal=plan.late == 0, lookahead_ms=late_ms, dtype=plan.dtype
+        encoder.asked, VERSION, codebook_id, causal=plan.late == 0, lookahead_ms=late_ms, dtype=plan.dtype,
+        batch_invariant=batch_invariant(DTYPES[plan.dtype], encoder.device),
     )
     return Spec(info, encoder.sr, encoder.frame_samples, tuple(layers), plan.late)

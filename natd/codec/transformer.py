@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from natd.codec import kernels
+from natd.codec import kernels, rows
 from natd.codec.packed import Linear
-from natd.codec.rows import padded
 
 LANES = 16  # channels that the kernels take together
 
@@ -72,7 +72,8 @@ class Transformer:
         self._layers = [Layer(name, layout, tensors, dtype) for name in names]
         self._layout, self._depth = layout, self._layers[0].depth
         self._like = torch.empty(0, dtype=dtype, device=tensors[f"{names[0]}.input_layernorm.weight"].device)
-        self._ring = padded(layout.window + layout.step - 1)  # the first position of a step still sees all of its own
+        # So many that the first position of a step still sees all of its own.
+        self._ring = rows.padded(layout.window + layout.step - 1)
         half = torch.arange(0, self._depth, 2, dtype=torch.float64, device=self._like.device) / self._depth
         self._rates = layout.theta**-half
         self._ahead = torch.arange(layout.step, device=self._like.device)
@@ -155,9 +156,10 @@ def attention(mixed: Tensor, turn: Tensor, places: Tensor, mask: Tensor, ring: R
     ring.keys.scatter_(3, at, key.transpose(2, 3))
     ring.values.scatter_(2, at.transpose(2, 3), value)
     # Not torch's scaled_dot_product_attention: what that gives depends on which thread a row falls to.
-    score = torch.bmm(query.reshape(b * heads, t, depth), ring.keys.view(b * heads, depth, -1))
+    product = partial(rows.rounded, torch.bmm) if mixed.is_cuda and mixed.dtype == torch.float32 else torch.bmm
+    score = product(query.reshape(b * heads, t, depth), ring.keys.view(b * heads, depth, -1))
     share = score.view(b, heads, t, -1).add_(mask).softmax(-1)
-    out = torch.bmm(share.view_as(score), ring.values.view(b * heads, -1, depth))
+    out = product(share.view_as(score), ring.values.view(b * heads, -1, depth))
     return out.view(b, heads, t, depth).transpose(1, 2)
 
 
