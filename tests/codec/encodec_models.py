@@ -8,15 +8,18 @@ from transformers import EncodecConfig, EncodecModel
 
 from natd.codec.checkpoint import Checkpoint
 from natd.codec.encodec import EnCodec
+from tests.codec.books import Book, beside
 from tests.codec.sounds import score
 
 SMALL = {"num_filters": 4, "hidden_size": 32, "codebook_size": 64, "target_bandwidths": [7.2]}  # 16 books
-HOP = 320
+HOP, BOOK = 320, beside(0.1)
 
 
 @torch.no_grad()
-def published(books: int = 16, seed: int = 0, samples: torch.Tensor | None = None, **config: Any) -> EncodecModel:
-    """Memory that lasts, latents of unit spread in every channel, that many codebooks of what `samples` hold."""
+def published(
+    books: int = 16, seed: int = 0, samples: torch.Tensor | None = None, book: Book = BOOK, **config: Any
+) -> EncodecModel:
+    """Memory that lasts, latents of unit spread in every channel, and that many codebooks of what `samples` hold."""
     draw = torch.Generator().manual_seed(seed)
     model = EncodecModel(EncodecConfig(**config)).eval()
     for name, weight in model.named_parameters():
@@ -36,8 +39,7 @@ def published(books: int = 16, seed: int = 0, samples: torch.Tensor | None = Non
     left = (latents - mean) / spread
     for layer in model.quantizer.layers[:books]:
         embed = layer.codebook.embed
-        rows = torch.randint(len(left), (len(embed),), generator=draw)
-        embed.copy_(left[rows] + 0.1 * left.std() * torch.randn(embed.shape, generator=draw))
+        embed.copy_(book(left, len(embed), draw))
         left = left - embed[layer.codebook.quantize(left)]
     return model
 

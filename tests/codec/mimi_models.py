@@ -8,6 +8,7 @@ from transformers import MimiConfig, MimiModel
 
 from natd.codec.checkpoint import Checkpoint
 from natd.codec.mimi import Mimi
+from tests.codec.books import Book, beside
 from tests.codec.sounds import FRAME, score
 
 SMALL: dict[str, Any] = {
@@ -15,6 +16,7 @@ SMALL: dict[str, Any] = {
     "num_key_value_heads": 4, "sliding_window": 10, "upsample_groups": 64, "num_quantizers": 8, "codebook_size": 64,
     "codebook_dim": 16, "vector_quantization_hidden_dimension": 16,
 }  # fmt: skip
+BOOK = beside(0.3)
 PUBLISHED_NAMES = {
     "encoder.encoder_seanet.": "encoder.", "encoder.encoder_transformer.": "encoder_transformer.",
     "encoder.downsample.": "downsample.", "decoder.upsample.": "upsample.",
@@ -24,12 +26,9 @@ PUBLISHED_NAMES = {
 
 @torch.no_grad()
 def published(
-    books: int = 8, seed: int = 0, samples: torch.Tensor | None = None, spread: float = 0.3, **config: Any
+    books: int = 8, seed: int = 0, samples: torch.Tensor | None = None, book: Book = BOOK, **config: Any
 ) -> MimiModel:
-    """Attention that chooses, layers that matter, and that many codebooks of what there is to code in `samples`.
-
-    A code is a vector of theirs, moved by `spread` of the deviation of all: the less, the less a layer leaves over.
-    """
+    """Attention that chooses, layers that matter, and that many codebooks of what there is to code in `samples`."""
     draw = torch.Generator().manual_seed(seed)
     model = MimiModel(MimiConfig(**config)).eval()
     for name, weight in model.named_parameters():
@@ -49,9 +48,8 @@ def published(
         left = residual.input_proj(heard)[0].T
         for layer in residual.layers[:books]:
             code = layer.codebook
-            rows = torch.randint(len(left), (code.codebook_size,), generator=draw)
-            embed = left[rows] + spread * left.std() * torch.randn(len(rows), left.shape[1], generator=draw)
-            code.cluster_usage.copy_(0.5 + torch.rand(len(rows), generator=draw))
+            embed = book(left, code.codebook_size, draw)
+            code.cluster_usage.copy_(0.5 + torch.rand(len(embed), generator=draw))
             code.embed_sum.copy_(embed * code.cluster_usage[:, None])
             left = left - embed[torch.cdist(left, embed).argmin(1)]
     return model

@@ -17,7 +17,9 @@ def apart(name: str, paths: Sequence[Path], seconds: float) -> list[Result]:
     context = multiprocessing.get_context("spawn")
     ours, its = context.Pipe(duplex=False)
     process = context.Process(target=_measure, args=(name, paths, seconds, its), daemon=True)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the process inherits: it is ended here
     process.start()
+    signal.signal(signal.SIGINT, before)
     its.close()
     try:
         found: list[Result] = ours.recv()
@@ -30,5 +32,4 @@ def apart(name: str, paths: Sequence[Path], seconds: float) -> list[Result]:
 
 
 def _measure(name: str, paths: Sequence[Path], seconds: float, out: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this
     out.send(cases.measure(name, paths, seconds))

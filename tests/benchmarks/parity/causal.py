@@ -14,9 +14,11 @@ from tests.benchmarks.parity.nearest import Chain, Euclidean, Heard
 from tests.benchmarks.parity.streams import Say, Watched, heard
 from tests.benchmarks.parity.subject import Company, Subject, watching
 from tests.codec import encodec_models, mimi_models
+from tests.codec.books import among
 
+COMPANY = Company(20, 6)
 WINDOW = 250  # of the checkpoint
-SPREAD = 0.9  # a layer then leaves four fifths of the energy over, as a trained one does
+BOOK = among(0.5)  # which leave over most of the energy, as trained ones do
 AGAINST = f"transformers {transformers.__version__}"
 
 
@@ -24,7 +26,7 @@ def mimi(options: str, samples: Tensor, _: Say) -> list[Subject]:
     """`options`: `codebooks=8`, or another `window=`, which is also compared with the usual one."""
     asked = dict(word.split("=") for word in options.split(":"))
     books, window = int(asked.get("codebooks", 8)), int(asked.get("window", WINDOW))
-    model = mimi_models.published(books, samples=samples, spread=SPREAD)
+    model = mimi_models.published(books, samples=samples, book=BOOK)
     held = mimi_models.checkpoint(model)
     if window != WINDOW:
         wider = MimiModel(MimiConfig(sliding_window=window)).eval()
@@ -42,14 +44,14 @@ def mimi(options: str, samples: Tensor, _: Say) -> list[Subject]:
 
     subject = Subject(
         f"mimi:{options}", AGAINST, tokenizer, theirs, _mimi_chains(model, books),
-        lambda codes: mimi_models.their_sound(model, _batch(codes))[0], company=Company(50, 12 if books == 8 else 6),
+        lambda codes: mimi_models.their_sound(model, _batch(codes))[0], company=COMPANY,
         more=against_usual if window != WINDOW else None,
     )  # fmt: skip
-    return [subject, *packages.of_mimi(subject, held, books, window)]
+    return [subject, *packages.of_mimi(subject, held.tensors, books, window)]
 
 
 def encodec(options: str, samples: Tensor, _: Say) -> list[Subject]:
-    model = encodec_models.published(32, samples=samples)
+    model = encodec_models.published(32, samples=samples, book=BOOK)
     held = encodec_models.checkpoint(model)
     tokenizer = EnCodec(held, options)
     books = len(tokenizer.spec.layers)
@@ -62,8 +64,9 @@ def encodec(options: str, samples: Tensor, _: Say) -> list[Subject]:
         f"encodec:{options}", AGAINST, tokenizer, theirs, _encodec_chains(model, books),
         lambda codes: encodec_models.their_sound(model, _batch(codes))[0],
         {f"frames={n}": lambda n=n: EnCodec(held, f"{options}:frames={n}") for n in (7, 16, 75)},
+        company=COMPANY,
     )  # fmt: skip
-    return [subject, *packages.of_encodec(subject, model, books)]
+    return [subject, *packages.of_encodec(subject, held.tensors, books)]
 
 
 def first_of(codes: list[Tensor], others: list[Tensor]) -> str:

@@ -11,8 +11,8 @@ from rich.table import Table
 from tests.benchmarks.parity.run import Result
 
 COLUMNS = (
-    "tokenizer, against", "s", "frames", "codes equal, %", "first other code", "other codes", "latents", "sound",
-    "alone == 2/7/32", "chunked == whole",
+    "tokenizer, against", "s", "frames", "codes equal, %", "first other code", "other codes", "latents", "0.1 % away",
+    "sound", "alone == 2/7/32", "chunked == whole",
 )  # fmt: skip
 GROUPS = 5  # more runs of layers than that are told by the first, the last and the worst
 
@@ -24,7 +24,8 @@ def table(results: Sequence[Result]) -> Table:
         name = f"{one.name}\n{one.against}" + (f"\n{one.note}" if one.note else "")
         out.add_row(
             name, f"{one.seconds:.1f}", str(one.frames), shares(one.layers), _where(one.first), _others(one),
-            _number(one.latent), _sound(one), _all(one.company), _all(one.chunks),
+            _number(one.latent), _altered(one.moved),
+            _sound(one), _all(one.company), _all(one.chunks),
         )  # fmt: skip
     return out
 
@@ -66,6 +67,10 @@ def _others(one: Result) -> str:
         return str(one.ties + one.beyond) if one.worst is None else str(one.worst["said"])
     beyond = f", {one.beyond} NOT" if one.beyond else ""
     return f"{one.ties} near ties{beyond}; widest gap {one.worst['gap']:.0e} of {one.worst['float32']:.0e}"
+
+
+def _altered(moved: float | None) -> str:
+    return "" if moved is None else f"{moved:.1f} % of codes other"
 
 
 def _sound(one: Result) -> str:

@@ -16,6 +16,7 @@ from tests.benchmarks.parity.streams import Say, Watched, heard, sounded
 from tests.benchmarks.parity.subject import Subject
 
 LATENT, SOUND = 1e-4, 1e-4  # of the largest value: above that it is no rounding
+AWAY = 1e-3
 CHUNKED_S = 4.0
 
 
@@ -33,6 +34,7 @@ class Result:
     ties: int = 0
     beyond: int = 0  # differences that are no near ties
     latent: float | None = None  # largest difference relative to the largest value
+    moved: float | None = None  # per cent of codes that latents a thousandth away would alter
     sound: float | None = None  # largest difference of samples
     peak: float | None = None  # the loudest of them
     company: dict[str, bool] = field(default_factory=dict)
@@ -59,11 +61,14 @@ def compared(subject: Subject, samples: Tensor, seconds: float, say: Say) -> Res
     ours = heard(stream, samples, say)
     codes(result, spec, theirs, ours, differences(_cut(theirs, ours), ours, subject.chains))
     result.seconds = samples.shape[1] / spec.sr
+    result.moved = _moved(stream, ours)
     if subject.their_sound is not None:
         result.sound, result.peak = _sound(subject, theirs, ours, say)
     if subject.more is not None:
         say("more")
         result.note = subject.more(samples, ours)
+    if subject.company is None:
+        return result
     result.company = {str(n): same for n, same in company.alone(stream, samples, subject.company, say).items()}
     steps = max(4, min(int(CHUNKED_S * spec.sr / spec.frame_samples), 2 * subject.company.few))
     result.chunks = company.chunked(stream, samples, subject.others, steps, say)
@@ -92,6 +97,17 @@ def codes(result: Result, spec: Any, theirs: Heard, ours: Heard, wrong: Sequence
         float((theirs.latents[name] - x).abs().max() / theirs.latents[name].abs().max())
         for name, x in ours.latents.items()
     )
+
+
+def _moved(stream: Watched, ours: Heard) -> float:
+    """A check of the check: codes that nothing alters would agree with anything."""
+    draw = torch.Generator().manual_seed(0)
+    moved = {}
+    for name, x in ours.latents.items():
+        away = torch.randn(x.shape, generator=draw)
+        moved[name] = x + AWAY * away * x.norm(dim=1, keepdim=True) / away.norm(dim=1, keepdim=True)
+    pairs = zip(stream.quantize(moved), ours.codes, strict=True)
+    return 100.0 * sum(float((a != b).double().mean()) for a, b in pairs) / len(ours.codes)
 
 
 def _cut(theirs: Heard, ours: Heard) -> Heard:

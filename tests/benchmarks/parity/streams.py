@@ -19,6 +19,7 @@ class Watched:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer, self.spec = tokenizer, tokenizer.spec
         self.latents: dict[str, Tensor] = {}
+        self.quantize: Callable[[dict[str, Tensor]], list[Tensor]]  # latents [T, C] -> codes [T] of each layer
         if hasattr(tokenizer, "encoder"):  # of hidden states
             vectors = tokenizer.encoder.vectors
 
@@ -27,6 +28,7 @@ class Watched:
                 return self.latents
 
             tokenizer.encoder.vectors = seen
+            self.quantize = self._quantized_vectors
             return
         quantizer = tokenizer.quantizer if hasattr(tokenizer, "quantizer") else tokenizer._quantizer
         encode = quantizer.encode
@@ -36,9 +38,14 @@ class Watched:
             return encode(x)
 
         quantizer.encode = quantized
+        self.quantize = lambda latents: [code[0] for code in encode(latents[""][None])]
 
     def encode(self, chunk: Tensor, state: Any) -> list[Tensor]:
         return self.tokenizer.encode(chunk, state)
+
+    def _quantized_vectors(self, latents: dict[str, Tensor]) -> list[Tensor]:
+        semantic = [book.encode(latents[layer])[0] for layer, book in self.tokenizer._semantic.items()]
+        return semantic + self.tokenizer._acoustic.encode(latents["A"])
 
 
 def heard(stream: Watched, samples: Tensor, say: Say = lambda _: None) -> Heard:

@@ -25,7 +25,8 @@ class Subject:
     """Both programs over the same weights.
 
     `theirs` gives what the model makes of whole sounds [1, N], `their_sound` samples [N] of its codes. `others` opens
-    the same with options that must change no code. `align`: frames that a sound must be whole in. `judged`: whether
+    the same with options that must change no code. Without `company`
+    nothing but codes and sound is compared. `align`: frames that a sound must be whole in. `judged`: whether
     codes must be equal but for near ties.
     """
 
@@ -37,7 +38,7 @@ class Subject:
     their_sound: Callable[[list[Tensor]], Tensor] | None = None
     others: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
     more: Callable[[Tensor, Heard], str] | None = None  # what else is to be said, of the sound and natd's codes
-    company: Company = Company(50, 12)
+    company: Company | None = Company(50, 12)
     align: int = 1
     judged: bool = True
 
