@@ -34,9 +34,9 @@ VERBS = sorted(verbs(build_parser()))
 def test_the_verbs_that_others_rely_on():
     assert VERBS == [
         ("bench", "encode"), ("bench", "latency"), ("bench", "streams"), ("check",), ("codebook", "backups"),
-        ("codebook", "fit"), ("codebook", "show"), ("codebook", "verify"), ("decode",), ("devices",), ("doctor",), ("eval", "tokenizer"),
-        ("feed",), ("listen",), ("models", "convert"), ("models", "fetch"), ("models", "list"), ("models", "verify"),
-        ("tail",), ("tokenize",), ("train", "ears"),
+        ("codebook", "fit"), ("codebook", "show"), ("codebook", "verify"), ("decode",), ("devices",), ("doctor",),
+        ("eval", "tokenizer"), ("feed",), ("listen",), ("models", "convert"), ("models", "fetch"), ("models", "list"),
+        ("models", "verify"), ("tail",), ("tokenize",), ("train", "ears"),
     ]  # fmt: skip
 
 
