@@ -25,10 +25,10 @@ def test_codes_at_one_distance_are_a_near_tie_and_others_are_not() -> None:
     assert (third.at, third.layer, third.near) == (2, 1, False)  # the second layer's own
 
 
-def test_a_vector_that_is_elsewhere_explains_no_more_than_the_way() -> None:
-    """0.02 off moves the distances by 0.04: so much of a gap is explained, and not one of 0.1."""
-    for of, near in ((0.485, True), (0.45, False)):
-        theirs, ours = heard([[of, 0.0]], [0], [0]), heard([[of + 0.02, 0.0]], [1], [0])
+def test_a_vector_that_is_elsewhere_explains_no_more_than_the_way_to_it() -> None:
+    """Off by 0.0002 the distances move by 0.0004: that explains a gap of 0.0003, none of 0.001; off by more, none."""
+    for of, off, near in ((0.49985, 2e-4, True), (0.4995, 2e-4, False), (0.49, 0.02, False)):
+        theirs, ours = heard([[of, 0.0]], [0], [0]), heard([[of + off, 0.0]], [1], [0])
         assert differences(theirs, ours, CHAINS)[0].near is near
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 EPS = 2.0**-23
 STEPS = 8  # roundings on the way to a distance, beside one for each layer before
+MOVED = 1e-3  # of a vector's size: programs of which one is further from the other are not at one place
 MOST = 5000  # differences that are looked at
 
 
@@ -122,7 +123,7 @@ class Difference:
     @property
     def near(self) -> bool:
         """A near tie: no float32 program can be held to either code."""
-        return self.gap.gap <= self.gap.told
+        return self.gap.gap <= self.gap.told and self.gap.moved <= MOVED
 
 
 def differences(theirs: Heard, ours: Heard, chains: Sequence[Chain]) -> list[Difference]:
