@@ -70,7 +70,7 @@ class Chain:
             widest = max(widest, steps * one.outputs)
         self._width = steps * self._layers[-1].outputs
         self._chain = library.Chain(self._layers, len(layers), samples, widest, _quantization(out), slope)
-        self._room = torch.empty(5 * widest, dtype=torch.float64)
+        self._room = 5 * widest
         self._pointers = ctypes.c_void_p * len(layers)
         found = library.chosen()
         assert found is not None
@@ -80,8 +80,9 @@ class Chain:
         """One frame [B, samples] float32 -> what comes out last [B, width] float32; `tails` move on."""
         x = x.contiguous()
         out = x.new_empty(len(x), self._width)
+        room = torch.empty(self._room, dtype=torch.float64)
         pointers = self._pointers(*[tail.data_ptr() for tail in tails])
-        self._run(self._chain, x.data_ptr(), len(x), pointers, out.data_ptr(), self._room.data_ptr())
+        self._run(self._chain, x.data_ptr(), len(x), pointers, out.data_ptr(), room.data_ptr())
         return out
 
     def _hold(self, tensor: Tensor, dtype: torch.dtype) -> int:
