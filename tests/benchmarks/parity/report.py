@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.table import Table
 
@@ -23,7 +22,7 @@ def table(results: Sequence[Result]) -> Table:
     for one in results:
         name = f"{one.name}\n{one.against}" + (f"\n{one.note}" if one.note else "")
         out.add_row(
-            name, f"{one.seconds:.1f}", str(one.frames), shares(one.layers), _where(one.first), _others(one),
+            name, f"{one.seconds:.1f}", str(one.frames), shares(one.layers), _where(one), _others(one),
             _number(one.latent), _altered(one.moved),
             _sound(one), _all(one.company), _all(one.chunks),
         )  # fmt: skip
@@ -50,11 +49,14 @@ def _share(value: float) -> str:
     return "100" if value == 100 else f"{min(value, 99.99):.2f}"
 
 
-def _where(first: Mapping[str, Any] | None) -> str:
+def _where(one: Result) -> str:
+    first = one.first
     if first is None:
         return "none"
     if "said" in first:
         return str(first["said"])
+    if not one.judged:
+        return f"frame {first['frame']} ({first['seconds']} s), {first['layer']}"
     tie = "near tie" if first["near_tie"] else "NOT a near tie"
     return (
         f"frame {first['frame']} ({first['seconds']} s), {first['layer']}: "
@@ -63,6 +65,8 @@ def _where(first: Mapping[str, Any] | None) -> str:
 
 
 def _others(one: Result) -> str:
+    if not one.judged:
+        return f"{one.ties + one.beyond}, as defined"
     if one.worst is None or "said" in one.worst:
         return str(one.ties + one.beyond) if one.worst is None else str(one.worst["said"])
     beyond = f", {one.beyond} NOT" if one.beyond else ""
