@@ -34,7 +34,7 @@ static int RUN(added)(const layer *l, ptrdiff_t count, REAL *real, uint8_t *inde
 }
 
 /* Samples [batch, samples] -> the last signal [batch, out] as floats. `tails` holds per layer its past [batch, context,
-   inputs], REAL or, of 8-bit layers, float, which moves on. `room` has space for eight of the widest signals. */
+   inputs], REAL or, of 8-bit layers, float, which moves on. `room` holds five of the widest signals. */
 void CHAIN(const chain *c, const float *samples, ptrdiff_t batch, void *const *tails, float *out, double *room) {
   REAL *real = (REAL *)room, *joined = real + c->widest, *kept = joined + c->widest;
   float *whole = (float *)(room + 3 * c->widest), *sums = whole + c->widest;
