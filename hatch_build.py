@@ -29,6 +29,7 @@ class Kernels(BuildHookInterface):  # type: ignore[type-arg]
             print("natd: no C compiler: the tokenizers of other authors will be slower on the CPU", file=sys.stderr)
             return
         folder = Path(self.root) / FOLDER
+        (folder / "built").mkdir(exist_ok=True)
         machine = platform.machine()
         sources = sorted(folder.glob("*.[ch]"))
         # What the libraries were made of: natd refuses those of other sources than lie beside them.
@@ -36,7 +37,7 @@ class Kernels(BuildHookInterface):  # type: ignore[type-arg]
         flags = [*FLAGS, f'-DNATD_SOURCES="{digest}"']
         levels = LEVELS if machine in ("x86_64", "AMD64") else (machine,)
         for level in levels:
-            library = folder / f"kernels-{level}.so"
+            library = folder / "built" / f"{level}.so"  # in a folder of their own, where no one takes them for modules
             march = [f"-march={level}"] if level in LEVELS else []
             # Beside it and then in its place: a daemon that runs keeps the one it has opened.
             fresh = library.with_suffix(".new")
@@ -44,6 +45,6 @@ class Kernels(BuildHookInterface):  # type: ignore[type-arg]
                 [compiler, *flags, *march, "-o", fresh, *(path for path in sources if path.suffix == ".c")], check=True
             )
             fresh.replace(library)
-            build_data["artifacts"].append(f"/{(FOLDER / library.name).as_posix()}")
+            build_data["artifacts"].append(f"/{library.relative_to(self.root).as_posix()}")
         system = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["pure_python"], build_data["tag"] = False, f"py3-none-{system}"

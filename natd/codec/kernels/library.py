@@ -88,7 +88,7 @@ def builds() -> list[Path]:
         fitting = LEVELS.get(torch.backends.cpu.get_cpu_capability(), ())
     else:
         fitting = (platform.machine(),)
-    return [path for level in fitting if (path := Path(__file__).parent / f"kernels-{level}.so").exists()]
+    return [path for level in fitting if (path := Path(__file__).parent / "built" / f"{level}.so").exists()]
 
 
 def opened(path: Path) -> ctypes.CDLL:
@@ -96,7 +96,7 @@ def opened(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     library.natd_sources.restype = ctypes.c_char_p
     if library.natd_sources().decode() != sources():
-        raise ModelError(f"{path} was compiled from other sources than lie beside it: install natd again")
+        raise ModelError(f"{path} was compiled from other sources than lie beside it: install natd again, where there is a C compiler")
     for name, arguments in SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, None
