@@ -96,7 +96,9 @@ def opened(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     library.natd_sources.restype = ctypes.c_char_p
     if library.natd_sources().decode() != sources():
-        raise ModelError(f"{path} was compiled from other sources than lie beside it: install natd again, where there is a C compiler")
+        raise ModelError(
+            f"{path} was compiled from other sources than lie beside it: install natd again, where there is a C compiler"
+        )
     for name, arguments in SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, None
