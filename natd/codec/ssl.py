@@ -215,5 +215,5 @@ def _spec(
     info = TokenizerInfo(
         encoder.asked, VERSION, codebook_id, causal=plan.late == 0, lookahead_ms=late_ms, dtype=plan.dtype,
         batch_invariant=batch_invariant(DTYPES[plan.dtype], encoder.device),
-    )
+    )  # fmt: skip
     return Spec(info, encoder.sr, encoder.frame_samples, tuple(layers), plan.late)

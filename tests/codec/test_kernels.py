@@ -1,6 +1,7 @@
 """The kernels in C are what they say, to the bit the same for a row in any company, on any thread and processor."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -82,6 +83,12 @@ def test_a_library_of_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(library, "sources", lambda: "0" * 64)
     with pytest.raises(ModelError, match="other sources than lie beside it: install natd again"):
         library.opened(library.builds()[0])
+
+
+def test_what_is_no_library_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "junk.so").write_bytes(b"junk")
+    with pytest.raises(ModelError, match=r"junk\.so cannot be loaded .*: install natd again"):
+        library.opened(tmp_path / "junk.so")
 
 
 @pytest.mark.parametrize("threads", [2, 3])

@@ -92,13 +92,16 @@ def builds() -> list[Path]:
 
 
 def opened(path: Path) -> ctypes.CDLL:
-    """The library at `path`, its functions declared."""
-    library = ctypes.CDLL(str(path))
-    library.natd_sources.restype = ctypes.c_char_p
-    if library.natd_sources().decode() != sources():
-        raise ModelError(
-            f"{path} was compiled from other sources than lie beside it: install natd again, where there is a C compiler"
-        )
+    """The library at `path`, its functions declared; ModelError if it is none, or made of other sources than these."""
+    cure = "install natd again, where there is a C compiler"
+    try:
+        library = ctypes.CDLL(str(path))
+        library.natd_sources.restype = ctypes.c_char_p
+        made_of = library.natd_sources().decode()
+    except (OSError, AttributeError) as error:
+        raise ModelError(f"{path} cannot be loaded ({error}): {cure}") from error
+    if made_of != sources():
+        raise ModelError(f"{path} was compiled from other sources than lie beside it: {cure}")
     for name, arguments in SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, None
