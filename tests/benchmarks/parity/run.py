@@ -58,7 +58,8 @@ def compared(subject: Subject, samples: Tensor, seconds: float, say: Say) -> Res
     samples = samples[:, : math.ceil(seconds * spec.sr / whole) * whole]
     say("theirs, the whole sound")
     theirs = subject.theirs(samples)
-    ours = heard(stream, samples, say)
+    ours: Heard = subject.memory.get("heard") or heard(stream, samples, say)
+    subject.memory["heard"] = ours
     codes(result, spec, theirs, ours, differences(_cut(theirs, ours), ours, subject.chains))
     result.seconds = samples.shape[1] / spec.sr
     result.moved = _moved(stream, ours)
@@ -121,6 +122,10 @@ def _sound(subject: Subject, theirs: Heard, ours: Heard, say: Say) -> tuple[floa
     assert subject.their_sound is not None
     with torch.inference_mode():
         expected = subject.their_sound(theirs.codes)
-    found = sounded(subject.tokenizer, _cut(theirs, ours).codes, say)
+    codes = _cut(theirs, ours).codes
+    of, found = subject.memory.get("sound", (None, None))
+    if of is None or not all(torch.equal(a, b) for a, b in zip(codes, of, strict=True)):
+        found = sounded(subject.tokenizer, codes, say)
+        subject.memory["sound"] = codes, found
     least = min(len(found), len(expected))
     return float((found[:least] - expected[:least]).abs().max()), float(expected.abs().max())

@@ -41,6 +41,7 @@ class Subject:
     company: Company | None = Company(50, 12)
     align: int = 1
     judged: bool = True
+    memory: dict[str, Any] = field(default_factory=dict)  # what natd gave: beside another program it is the same
 
 
 def watching(module: nn.Module, run: Callable[[], Any]) -> tuple[Any, Tensor]:
