@@ -1,7 +1,8 @@
 """Mimi by Kyutai: 24 kHz mono, 12.5 frames a second, causal; one semantic and up to 31 acoustic codebooks of 2048.
 
 Options: `codebooks=8` (1..32; the first are the same), `window=` of the attention in positions of 40 ms (what the
-checkpoint says, 250: transformers, and moshi offline; 251: rustymimi), `dtype=float32` or bfloat16, `from=FOLDER`.
+checkpoint says, 250: transformers, and moshi offline; 251: rustymimi), `from=FOLDER`,
+`dtype=float32`, or bfloat16 for matrices rounded to that (half as much to read, other codes; sums stay float32).
 Source: Défossez et al., Moshi (2024); the checkpoint is kyutai/mimi as transformers reads it.
 """
 
@@ -22,7 +23,7 @@ from natd.codec import Spec, seanet
 from natd.codec.checkpoint import Checkpoint, complete, open_checkpoint
 from natd.codec.graph import Recorder
 from natd.codec.options import number, parse
-from natd.codec.packed import Linear, batch_invariant
+from natd.codec.packed import Linear
 from natd.codec.packed_conv import Conv, TailState
 from natd.codec.rvq import EuclideanQuantizer
 from natd.codec.transformer import Layout, Transformer, TransformerState
@@ -61,14 +62,14 @@ class MimiDecoderState:
 
 
 class Mimi:
-    """Encoder, split quantizer and decoder over a checkpoint; all in one dtype but the quantizer, which is float32."""
+    """Encoder, split quantizer and decoder over a checkpoint, in float32."""
 
     def __init__(self, checkpoint: Checkpoint, options: str = "", device: str = "cpu") -> None:
         config, found = EXPECTED | dict(checkpoint.config), parse(NAME, options, DEFAULTS)
         _check(config)
         count = number(NAME, "codebooks", found["codebooks"], 1, config["num_quantizers"])
         window = number(NAME, "window", found["window"] or str(config["sliding_window"]), 1, MOST_WINDOW)
-        self._dtype, self._device = _dtype(found["dtype"]), torch.device(device)
+        stored, self._device = _dtype(found["dtype"]), torch.device(device)
         # Matrices are packed, which copies them; the little that stays as it is would keep the whole file in memory.
         tensors = {
             name: tensor.to(device, torch.float32, copy=tensor.dim() == 1)
@@ -76,23 +77,22 @@ class Mimi:
         }
 
         def weights(name: str) -> tuple[Tensor, Tensor | None]:
-            bias = tensors.get(f"{name}.bias")
-            return tensors[f"{name}.weight"].to(self._dtype), None if bias is None else bias.to(self._dtype)
+            return tensors[f"{name}.weight"].to(stored).float(), tensors.get(f"{name}.bias")
 
         self._up = weights("upsample.conv")[0][:, 0].clone()
         step = self._up.shape[1] // 2  # positions of the transformers in a frame
         convs, layers = _seanet(config), _transformer(config, window, step)
         self._encoder = seanet.encoder("encoder", convs, weights)
-        self._encoder_transformer = Transformer("encoder_transformer", layers, tensors, self._dtype)
+        self._encoder_transformer = Transformer("encoder_transformer", layers, tensors, stored)
         self._down = Conv(*weights("downsample.conv"), stride=step, beginning="replicate")
         self._quantizer = SplitQuantizer(tensors, count)
-        self._decoder_transformer = Transformer("decoder_transformer", layers, tensors, self._dtype)
+        self._decoder_transformer = Transformer("decoder_transformer", layers, tensors, stored)
         self._decoder = seanet.decoder("decoder", convs, weights)
         self._recorder: Recorder[MimiState] = Recorder(self.step, traced=False)
         self.glossary: Mapping[str, Mapping[int, str]] = {}
         settings = {"weights": checkpoint.digest, "window": window, "dtype": found["dtype"], "arithmetic": ARITHMETIC}
         about = _layers(count, config["codebook_size"])
-        info = _info(found, settings, batch_invariant(self._dtype, self._device))
+        info = _info(found, settings)
         self.spec = Spec(info, config["sampling_rate"], math.prod(convs.strides) * step, about)
 
     def initial_state(self, batch: int) -> MimiState:
@@ -115,9 +115,9 @@ class Mimi:
     @torch.no_grad()
     def latent(self, chunk: Tensor, state: MimiState) -> Tensor:
         """One frame [B, 1920] -> what is quantized, [B, 1, 512] float32; `state` moves on."""
-        x = self._encoder(chunk.to(self._device, self._dtype)[:, :, None], state.seanet)
+        x = self._encoder(chunk.to(self._device)[:, :, None], state.seanet)
         x = self._encoder_transformer(x, state.transformer)
-        return self._down(x, state.down).float()
+        return self._down(x, state.down)
 
     def initial_decoder_state(self, batch: int) -> MimiDecoderState:
         """State of `batch` decoders at the start of a stream."""
@@ -132,10 +132,10 @@ class Mimi:
     @torch.no_grad()
     def decode(self, codes: list[Tensor], state: MimiDecoderState) -> Tensor:
         """Codes [B, 1] of any number of layers from the first -> samples [B, 1920] float32 in -1..1."""
-        x = self._quantizer.decode([code.to(self._device) for code in codes]).to(self._dtype)
+        x = self._quantizer.decode([code.to(self._device) for code in codes])
         x = self._upsampled(x, state)
         x = self._decoder_transformer(x, state.transformer)
-        return self._decoder(x, state.seanet)[:, :, 0].float().clamp(-1.0, 1.0)
+        return self._decoder(x, state.seanet)[:, :, 0].clamp(-1.0, 1.0)
 
     def _upsampled(self, x: Tensor, state: MimiDecoderState) -> Tensor:
         """Every channel by itself, of the latest latent and the one before: [B, 1, C] -> [B, step, C]."""
@@ -223,8 +223,8 @@ def _layers(count: int, size: int) -> tuple[Layer, ...]:
     return (Layer("S0", "semantic", "what is said, distilled from WavLM", size), *acoustic)
 
 
-def _info(found: Mapping[str, str], settings: Mapping[str, Any], invariant: bool) -> TokenizerInfo:
+def _info(found: Mapping[str, str], settings: Mapping[str, Any]) -> TokenizerInfo:
     asked = ":".join(f"{key}={value}" for key, value in found.items() if key != "from" and value != DEFAULTS[key])
     identity = f"sha256:{hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()}"
     name = f"{NAME}:{asked}" if asked else NAME
-    return TokenizerInfo(name, VERSION, identity, dtype=found["dtype"], batch_invariant=invariant)
+    return TokenizerInfo(name, VERSION, identity, dtype=found["dtype"])

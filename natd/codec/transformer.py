@@ -65,13 +65,15 @@ class Positions:
 
 
 class Transformer:
-    """The layers PREFIX.layers.N of `tensors`, in `dtype`."""
+    """The layers PREFIX.layers.N of `tensors` (float32), their matrices rounded to `stored`."""
 
-    def __init__(self, prefix: str, layout: Layout, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+    def __init__(
+        self, prefix: str, layout: Layout, tensors: Mapping[str, Tensor], stored: torch.dtype = torch.float32
+    ) -> None:
         names = [f"{prefix}.layers.{i}" for i in range(layout.layers)]
-        self._layers = [Layer(name, layout, tensors, dtype) for name in names]
+        self._layers = [Layer(name, layout, tensors, stored) for name in names]
         self._layout, self._depth = layout, self._layers[0].depth
-        self._like = torch.empty(0, dtype=dtype, device=tensors[f"{names[0]}.input_layernorm.weight"].device)
+        self._like = tensors[f"{names[0]}.input_layernorm.weight"].new_empty(0)
         # So many that the first position of a step still sees all of its own.
         self._ring = rows.padded(layout.window + layout.step - 1)
         half = torch.arange(0, self._depth, 2, dtype=torch.float64, device=self._like.device) / self._depth
@@ -109,9 +111,12 @@ class Transformer:
 class Layer:
     """x + scale * attention(norm(x)), then x + scale * mlp(norm(x)), without biases but those of the norms."""
 
-    def __init__(self, name: str, layout: Layout, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+    def __init__(self, name: str, layout: Layout, tensors: Mapping[str, Tensor], stored: torch.dtype) -> None:
         def of(part: str) -> Tensor:
             return tensors[f"{name}.{part}"]
+
+        def linear(matrix: Tensor, activation: str = "none") -> Linear:
+            return Linear(matrix.to(stored).float(), activation=activation)
 
         width = of("self_attn.q_proj.weight").shape[1]
         self._heads, self._window, self._eps = layout.heads, layout.window, layout.eps
@@ -119,13 +124,12 @@ class Layer:
         query, key = (_interleaved(of(f"self_attn.{part}_proj.weight"), self._heads) for part in "qk")
         value = of("self_attn.v_proj.weight").view_as(query)
         together = torch.stack([query / math.sqrt(self.depth), key, value], 1)
-        self._qkv = Linear(together.reshape(-1, width).to(dtype))
-        self._out = Linear((of("self_attn_layer_scale.scale")[:, None] * of("self_attn.o_proj.weight")).to(dtype))
-        self._up = Linear(of("mlp.fc1.weight").to(dtype), activation="gelu")
-        self._down = Linear((of("mlp_layer_scale.scale")[:, None] * of("mlp.fc2.weight")).to(dtype))
+        self._qkv = linear(together.reshape(-1, width))
+        self._out = linear(of("self_attn_layer_scale.scale")[:, None] * of("self_attn.o_proj.weight"))
+        self._up = linear(of("mlp.fc1.weight"), "gelu")
+        self._down = linear(of("mlp_layer_scale.scale")[:, None] * of("mlp.fc2.weight"))
         self._norms = [
-            (of(f"{part}_layernorm.weight").to(dtype), of(f"{part}_layernorm.bias").to(dtype))
-            for part in ("input", "post_attention")
+            (of(f"{part}_layernorm.weight"), of(f"{part}_layernorm.bias")) for part in ("input", "post_attention")
         ]
 
     def __call__(self, x: Tensor, ring: RingState, positions: Positions) -> Tensor:
@@ -148,15 +152,15 @@ class Layer:
 def attention(mixed: Tensor, turn: Tensor, places: Tensor, mask: Tensor, ring: RingState) -> Tensor:
     """As `kernels.ring_attention`, of torch's operations."""
     b, t, heads, _, depth = mixed.shape
-    pairs = torch.view_as_complex(mixed[:, :, :, :2].float().reshape(b, t, heads, 2, -1, 2))
+    pairs = torch.view_as_complex(mixed[:, :, :, :2].reshape(b, t, heads, 2, -1, 2))
     angle = torch.view_as_complex(turn.view(b, t, 1, 1, -1, 2))
-    query, key = torch.view_as_real(pairs * angle).flatten(4).to(mixed.dtype).permute(3, 0, 2, 1, 4)  # [B, H, T, D]
+    query, key = torch.view_as_real(pairs * angle).flatten(4).permute(3, 0, 2, 1, 4)  # [B, H, T, D]
     value = mixed[:, :, :, 2].transpose(1, 2)
     at = places[:, None, None].expand(b, heads, depth, t)
     ring.keys.scatter_(3, at, key.transpose(2, 3))
     ring.values.scatter_(2, at.transpose(2, 3), value)
     # Not torch's scaled_dot_product_attention: what that gives depends on which thread a row falls to.
-    product = partial(rows.rounded, torch.bmm) if mixed.is_cuda and mixed.dtype == torch.float32 else torch.bmm
+    product = partial(rows.rounded, torch.bmm) if mixed.is_cuda else torch.bmm
     score = product(query.reshape(b * heads, t, depth), ring.keys.view(b * heads, depth, -1))
     share = score.view(b, heads, t, -1).add_(mask).softmax(-1)
     out = product(share.view_as(score), ring.values.view(b * heads, -1, depth))

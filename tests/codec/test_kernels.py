@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from natd.codec import kernels
 from natd.codec.kernels import library
+from natd.codec.packed import Linear
 from natd.codec.transformer import Layout, RingState, _masks, attention
 from natd.errors import ModelError
 
@@ -36,6 +37,24 @@ def test_a_product_is_exact_to_the_rounding_of_its_sums(activation: str, shape: 
     exact = EXACT[activation](x.double() @ weight.double().T + bias.double() + plus.double())
     found = kernels.Matrix(weight, bias, activation)(x, plus)
     torch.testing.assert_close(found.double(), exact, rtol=1e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("shape", [(64, 7), (33, 513), (1, 448)])
+def test_a_matrix_of_bfloat16_gives_the_bits_of_the_same_numbers_in_float32(shape: tuple[int, int]) -> None:
+    weight, bias, x = drawn(*shape).bfloat16(), drawn(shape[0], seed=1), drawn(14, shape[1], seed=2)
+    for path in library.builds():
+        built = library.opened(path)
+        halves, floats = (kernels.Matrix(w, bias, "gelu", of=built) for w in (weight, weight.float()))
+        assert halves.panels.element_size() == 2
+        for rows in range(1, 15):
+            assert torch.equal(halves(x[:rows]), floats(x[:rows])), rows
+
+
+def test_what_bfloat16_holds_is_stored_as_such() -> None:
+    weight = drawn(40, 64)
+    for matrix, size in ((weight, 4), (weight.bfloat16().float(), 2)):
+        product = Linear(matrix)._product
+        assert isinstance(product, kernels.Matrix) and product.panels.element_size() == size
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 11, 12, 13, 29])

@@ -64,7 +64,7 @@ def streamed(transformer: Transformer, x: torch.Tensor, step: int) -> torch.Tens
 @pytest.mark.parametrize(("window", "step"), [(1, 1), (5, 1), (10, 2), (11, 2), (15, 2), (16, 2), (3, 4), (100, 2)])
 def test_it_is_attention_within_the_window(window: int, step: int) -> None:
     tensors, x = weights(2), drawn(2, FRAMES * 2, C, seed=1)
-    transformer = Transformer("t", Layout(2, HEADS, window, step), tensors, torch.float32)
+    transformer = Transformer("t", Layout(2, HEADS, window, step), tensors)
     torch.testing.assert_close(
         streamed(transformer, x, step).double(), written_out(x, tensors, 2, window), rtol=0, atol=2e-5
     )
@@ -75,7 +75,7 @@ def test_it_is_attention_within_the_window(window: int, step: int) -> None:
 def test_rows_of_any_age_are_as_they_are_alone(dtype: torch.dtype, threads: int) -> None:
     """Also where the rows are divided among threads in the midst of one of them."""
     transformer = Transformer("t", Layout(1, HEADS, 7, 2), weights(1), dtype)
-    x, ages = drawn(5, 16, C, seed=2).to(dtype), (0, 3, 1, 7, 2)
+    x, ages = drawn(5, 16, C, seed=2), (0, 3, 1, 7, 2)
     alone = torch.cat([streamed(transformer, x[i : i + 1], 2) for i in range(5)])
     state, found = transformer.initial_state(5), []
     torch.set_num_threads(threads)
@@ -90,7 +90,7 @@ def test_rows_of_any_age_are_as_they_are_alone(dtype: torch.dtype, threads: int)
 
 
 def test_rows_can_be_moved() -> None:
-    transformer = Transformer("t", Layout(1, HEADS, 7, 2), weights(1), torch.float32)
+    transformer = Transformer("t", Layout(1, HEADS, 7, 2), weights(1))
     x, state, order = drawn(3, 24, C, seed=3), transformer.initial_state(3), torch.tensor([2, 0])
     whole = streamed(transformer, x, 2)
     for part in x[:, :12].split(2, 1):

@@ -48,7 +48,7 @@ def _library() -> ctypes.CDLL:
 
 
 class Matrix:
-    """`activation(x @ weight.T + bias)` for `weight` [N, K] and `bias` [N] or none.
+    """`activation(x @ weight.T + bias)` for `weight` [N, K], float32 or bfloat16, and `bias` [N] or none; x is float32.
 
     `panels` and `bias` are as product.h has them; `beyond` stands in the bias where a panel has no column.
     """
@@ -60,8 +60,12 @@ class Matrix:
         self.width, self.depth = weight.shape
         count = -(-self.width // PANEL)
         more = count * PANEL - self.width
-        self.panels = functional.pad(weight, (0, 0, 0, more)).view(count, PANEL, -1).transpose(1, 2).contiguous()
-        self.bias = functional.pad(weight.new_zeros(self.width) if bias is None else bias, (0, more), value=beyond)
+        self._halves = weight.dtype == torch.bfloat16
+        panels = functional.pad(weight, (0, 0, 0, more)).view(count, PANEL, -1).transpose(1, 2)
+        if self._halves:  # column i beside column i + 16
+            panels = panels.reshape(count, self.depth, 2, -1).transpose(2, 3)
+        self.panels = panels.contiguous()
+        self.bias = functional.pad(torch.zeros(self.width) if bias is None else bias.float(), (0, more), value=beyond)
         self._activation = ACTIVATIONS.index(activation)
         self._product = (of or _library()).natd_product
         self._at = self.panels.data_ptr(), self.bias.data_ptr()
@@ -93,7 +97,7 @@ class Matrix:
 
     def _run(self, given: library.Windows, to: tuple[int, int, int], begin: int, end: int, side: Tensor) -> None:
         panels, bias = self._at
-        self._product(given, panels, self.depth, self.width, begin, end, bias, *to, side.data_ptr())
+        self._product(given, panels, self._halves, self.depth, self.width, begin, end, bias, *to, side.data_ptr())
 
 
 def elu(x: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ class Chain(ctypes.Structure):
 
 POINTER, SIZE, NUMBER = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int
 SIGNATURES: dict[str, list[Any]] = {
-    "natd_product": [ctypes.POINTER(Windows), POINTER, *[SIZE] * 4, POINTER, POINTER, NUMBER, POINTER, POINTER],
+    "natd_product": [ctypes.POINTER(Windows), POINTER, NUMBER, *[SIZE] * 4, POINTER, POINTER, NUMBER, POINTER, POINTER],
     "natd_elu": [POINTER, SIZE, POINTER],
     "natd_snake": [POINTER, SIZE, SIZE, POINTER, POINTER, POINTER],
     "natd_depthwise": [POINTER, *[SIZE] * 4, POINTER, SIZE, SIZE, POINTER, POINTER],

@@ -11,7 +11,7 @@ void natd_lstm(const float *drive, ptrdiff_t batch, ptrdiff_t steps, ptrdiff_t w
       for (ptrdiff_t r = 0; r < batch; r += taken(batch - r)) {
         tile sums;
         row_block block = {hidden + r * width, width, 1, taken(batch - r)};
-        panel_product(&block, w + p * width * PANEL, width, sums);
+        panel_product(&block, (const char *)(w + p * width * PANEL), 0, width, sums);
         for (int i = 0; i < block.count; i++)
           for (int h = 0; h < PANEL; h += LANES) {
             ptrdiff_t at = p * PANEL + h;

@@ -1,4 +1,5 @@
-/* Rows times a constant matrix that lies in panels of 32 columns, each [K][32]: the memory is read in one run.
+/* Rows times a constant matrix that lies in panels of 32 columns, each [K][32]: the memory is read in one run. Its
+   numbers are floats, or bfloat16: then two share a word, column i the lower half and column i + 16 the upper one.
 
    Every output is one row's: sums over K in blocks of 256, in order, whatever the number of rows. */
 #pragma once
@@ -14,33 +15,51 @@
 
 typedef float tile[MOST_ROWS][PANEL];
 
+/* One term of R rows, of which `each` is known, times `of` 32 columns. */
+#define TERM_OF_FLOATS(R)                                                                \
+  _Pragma("GCC unroll 8") for (int v = 0; v < VECTORS; v++) {                            \
+    vec some = load((const float *)w + v * LANES);                                       \
+    _Pragma("GCC unroll 12") for (int r = 0; r < R; r++) sum[r][v] += each[r] * some;    \
+  }                                                                                      \
+  w += PANEL * sizeof(float);
+#define TERM_OF_HALVES(R)                                                                \
+  _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS / 2; v++) {                        \
+    ivec pair = (ivec)load((const float *)w + v * LANES);                                \
+    vec lower = (vec)(pair << 16), upper = (vec)(pair & (int32_t)0xffff0000);            \
+    _Pragma("GCC unroll 12") for (int r = 0; r < R; r++) {                               \
+      sum[r][v] += each[r] * lower;                                                      \
+      sum[r][v + VECTORS / 2] += each[r] * upper;                                        \
+    }                                                                                    \
+  }                                                                                      \
+  w += PANEL * sizeof(float) / 2;
+
 /* R rows, `apart` floats from each other; their terms are `next` floats apart. */
-#define DEFINE_ROWS(R)                                                                                              \
-  static void rows_##R(const float *x, ptrdiff_t apart, ptrdiff_t next, const float *w, ptrdiff_t count, tile out) { \
-    vec sum[R][VECTORS];                                                                                            \
-    for (int r = 0; r < R; r++)                                                                                     \
-      for (int v = 0; v < VECTORS; v++) sum[r][v] = spread(0.0f);                                                   \
-    for (ptrdiff_t i = 0; i < count; i++, x += next, w += PANEL) {                                                  \
-      __builtin_prefetch((const char *)w + AHEAD);                                                                  \
-      __builtin_prefetch((const char *)w + AHEAD + 64);                                                             \
-      vec each[R];                                                                                                  \
-      _Pragma("GCC unroll 12") for (int r = 0; r < R; r++) each[r] = spread(x[r * apart]);                          \
-      _Pragma("GCC unroll 8") for (int v = 0; v < VECTORS; v++) {                                                   \
-        vec some = load(w + v * LANES);                                                                             \
-        _Pragma("GCC unroll 12") for (int r = 0; r < R; r++) sum[r][v] += each[r] * some;                           \
-      }                                                                                                             \
-    }                                                                                                               \
-    for (int r = 0; r < R; r++)                                                                                     \
-      for (int v = 0; v < VECTORS; v++) store(out[r] + v * LANES, load(out[r] + v * LANES) + sum[r][v]);            \
+#define DEFINE_ROWS(NAME, R, TERM)                                                                                   \
+  static void NAME(const float *x, ptrdiff_t apart, ptrdiff_t next, const char *w, ptrdiff_t count, tile out) {      \
+    vec sum[R][VECTORS];                                                                                             \
+    for (int r = 0; r < R; r++)                                                                                      \
+      for (int v = 0; v < VECTORS; v++) sum[r][v] = spread(0.0f);                                                    \
+    for (ptrdiff_t i = 0; i < count; i++, x += next) {                                                               \
+      __builtin_prefetch(w + AHEAD);                                                                                 \
+      __builtin_prefetch(w + AHEAD + 64);                                                                            \
+      vec each[R];                                                                                                   \
+      _Pragma("GCC unroll 12") for (int r = 0; r < R; r++) each[r] = spread(x[r * apart]);                           \
+      TERM(R)                                                                                                        \
+    }                                                                                                                \
+    for (int r = 0; r < R; r++)                                                                                      \
+      for (int v = 0; v < VECTORS; v++) store(out[r] + v * LANES, load(out[r] + v * LANES) + sum[r][v]);             \
   }
-DEFINE_ROWS(1)
-DEFINE_ROWS(2)
-DEFINE_ROWS(3)
+#define DEFINE_BOTH(R)                              \
+  DEFINE_ROWS(rows_##R, R, TERM_OF_FLOATS)          \
+  DEFINE_ROWS(half_rows_##R, R, TERM_OF_HALVES)
+DEFINE_BOTH(1)
+DEFINE_BOTH(2)
+DEFINE_BOTH(3)
 #if WIDTH == 64
-DEFINE_ROWS(4)
-DEFINE_ROWS(6)
-DEFINE_ROWS(8)
-DEFINE_ROWS(12)
+DEFINE_BOTH(4)
+DEFINE_BOTH(6)
+DEFINE_BOTH(8)
+DEFINE_BOTH(12)
 #endif
 
 /* How many of `left` rows go together. */
@@ -56,23 +75,34 @@ typedef struct {
   int count;
 } row_block;
 
-/* A block of rows times a panel -> `out`. */
-static inline void panel_product(const row_block *x, const float *w, ptrdiff_t count, tile out) {
+typedef void rows_function(const float *, ptrdiff_t, ptrdiff_t, const char *, ptrdiff_t, tile);
+
+static inline rows_function *rows_of(int count, int halves) {
+  switch (count) {
+    case 1: return halves ? half_rows_1 : rows_1;
+    case 2: return halves ? half_rows_2 : rows_2;
+#if WIDTH == 64
+    case 4: return halves ? half_rows_4 : rows_4;
+    case 6: return halves ? half_rows_6 : rows_6;
+    case 8: return halves ? half_rows_8 : rows_8;
+    case 12: return halves ? half_rows_12 : rows_12;
+#endif
+    default: return halves ? half_rows_3 : rows_3;
+  }
+}
+
+/* Bytes of a panel of `count` terms. */
+static inline ptrdiff_t panel_bytes(ptrdiff_t count, int halves) {
+  return count * PANEL * (ptrdiff_t)sizeof(float) / (halves ? 2 : 1);
+}
+
+/* A block of rows times a panel, of floats or of `halves`, -> `out`. */
+static inline void panel_product(const row_block *x, const char *w, int halves, ptrdiff_t count, tile out) {
+  rows_function *rows = rows_of(x->count, halves);
   memset(out, 0, x->count * sizeof(*out));
   for (ptrdiff_t at = 0; at < count; at += BLOCK) {
     ptrdiff_t some = count - at < BLOCK ? count - at : BLOCK;
-    const float *xs = x->at + at * x->next, *ws = w + at * PANEL;
-    switch (x->count) {
-      case 1: rows_1(xs, x->apart, x->next, ws, some, out); break;
-      case 2: rows_2(xs, x->apart, x->next, ws, some, out); break;
-#if WIDTH == 64
-      case 4: rows_4(xs, x->apart, x->next, ws, some, out); break;
-      case 6: rows_6(xs, x->apart, x->next, ws, some, out); break;
-      case 8: rows_8(xs, x->apart, x->next, ws, some, out); break;
-      case 12: rows_12(xs, x->apart, x->next, ws, some, out); break;
-#endif
-      default: rows_3(xs, x->apart, x->next, ws, some, out);
-    }
+    rows(x->at + at * x->next, x->apart, x->next, w + panel_bytes(at, halves), some, out);
   }
 }
 

@@ -11,7 +11,7 @@ static void highest(const row_block *x, const float *w, const float *bias, ptrdi
   for (int r = 0; r < x->count; r++) best[r] = spread(-__builtin_inff()), where[r] = lanes;
   for (ptrdiff_t p = 0; p * PANEL < count; p++) {
     tile sums;
-    panel_product(x, w + p * depth * PANEL, depth, sums);
+    panel_product(x, (const char *)(w + p * depth * PANEL), 0, depth, sums);
     for (int r = 0; r < x->count; r++)
       for (int h = 0; h < PANEL; h += LANES) {
         vec y = load(sums[r] + h) + load(bias + p * PANEL + h);
