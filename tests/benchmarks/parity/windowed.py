@@ -29,6 +29,8 @@ def subjects(name: str, options: str, samples: Tensor, say: Say) -> list[Subject
     """With vectors made anew in each window, which are the published model's, and kept, which are usual here."""
     model = reference(name, {})
     anew, kept = (model.encoder(usual=f"features={how}") for how in ("anew", "kept"))
+    deepest = max(*anew.plan.semantic, anew.plan.acoustic)
+    model.model.encoder.layers = model.model.encoder.layers[:deepest]  # what comes after is not asked for
     books = _books(model, anew, samples, say)
     theirs = _once(lambda sound: _theirs(model, anew, books, sound, say))
     acoustic = Chain(range(len(books) - 1, len(books) - 1 + LEVELS), Euclidean(list(books["A.codes"])), "A")
