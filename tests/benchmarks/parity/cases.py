@@ -64,14 +64,14 @@ def _maker(base: str) -> Callable[..., Any]:
 def progress(name: str) -> Callable[[str], None]:
     """A line on standard error that says where this is: over and over, or where that is no terminal, now and then."""
     began = latest = time.monotonic()
-    shown = sys.stderr.isatty()
+    shown, stage = sys.stderr.isatty(), ""
 
     def say(what: str) -> None:
-        nonlocal latest
-        now = time.monotonic()
-        if now - latest < (0.2 if shown else 10.0):
+        nonlocal latest, stage
+        now, same = time.monotonic(), what.partition(",")[0] == stage
+        if same and now - latest < (0.2 if shown else 10.0):
             return
-        latest = now
+        latest, stage = now, what.partition(",")[0]
         print(f"{chr(13) * shown}{name}: {now - began:.0f} s, {what}{' ' * 20 * shown}", end="" if shown else "\n",
               file=sys.stderr, flush=True)  # fmt: skip
 

@@ -118,11 +118,16 @@ def _cut(theirs: Heard, ours: Heard) -> Heard:
 
 
 def _sound(subject: Subject, theirs: Heard, ours: Heard, say: Say) -> tuple[float, float]:
-    say("theirs decodes")
+    """Their codes, decoded by both: the largest difference, the loudest sample."""
     assert subject.their_sound is not None
+    spec = subject.tokenizer.spec
+    frames = len(ours.codes[0]) // spec.layers[0].per_frame
+    few = int(subject.sound_s * spec.sr / spec.frame_samples) // subject.align * subject.align
+    pairs = zip(_cut(theirs, ours).codes, spec.layers, strict=True)
+    codes = [layer[: min(frames, few) * about.per_frame] for layer, about in pairs]
+    say("theirs decodes")
     with torch.inference_mode():
-        expected = subject.their_sound(theirs.codes)
-    codes = _cut(theirs, ours).codes
+        expected = subject.their_sound(codes)
     of, found = subject.memory.get("sound", (None, None))
     if of is None or not all(torch.equal(a, b) for a, b in zip(codes, of, strict=True)):
         found = sounded(subject.tokenizer, codes, say)
