@@ -21,6 +21,7 @@ from tests.benchmarks.parity import audio, cases, report
 from tests.benchmarks.parity.apart import apart
 from tests.benchmarks.parity.run import Result
 
+LEAST_S = 5.0  # below which there is too little to draw codebooks from
 PAPER = 200  # columns where there is no terminal
 
 
@@ -28,6 +29,10 @@ def main(arguments: Sequence[str]) -> int:
     asked = _parser().parse_args(arguments)
     names = cases.chosen(asked.names)
     paths = audio.found(asked.audio)
+    if asked.audio is not None and not paths:
+        raise SystemExit(f"there are no recordings in {asked.audio}")
+    if asked.seconds < LEAST_S:
+        raise SystemExit(f"--seconds {asked.seconds:g}: {LEAST_S:g} are the least")
     if not paths:
         told = "no recordings (set NATD_SHARED, or give --audio DIR)"
         print(f"{told}: sound made here, which is no proof for real sound", file=sys.stderr)
@@ -39,13 +44,15 @@ def main(arguments: Sequence[str]) -> int:
             failed += [] if found else [name]
             results += found
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
         failed.append("interrupted")
+    if sys.stderr.isatty():
+        print(file=sys.stderr)  # below the line of progress
     if asked.json:
         print(json.dumps([asdict(one) | {"ok": one.ok} for one in results], indent=1))
     elif results:
         Console(width=None if sys.stdout.isatty() else PAPER).print(report.table(results))
     if "interrupted" in failed:
+        print("interrupted: what is above is not all", file=sys.stderr)
         return 130
     for name in failed:
         print(f"{name} could not be compared", file=sys.stderr)
