@@ -17,7 +17,7 @@ from natd.codec.ears import Ears
 from natd.codec.state import gather, scatter
 from natd.codec.vocoder import Vocoder
 from natd.errors import ModelError
-from natd.offline.decode import MelRun
+from natd.offline.voices import MelRun
 from tests.codec.sounds import FRAME, SR, frames_of, recordings, score, streams
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "ears.json"
