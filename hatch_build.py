@@ -1,14 +1,17 @@
-"""Compiles natd/codec/kernels/*.c when natd is built or installed; without a C compiler natd goes without them."""
+"""Compiles natd/codec/kernels/*.c when natd is built or installed; where that fails natd goes without, and says so."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +23,59 @@ LEVELS = ("x86-64-v3", "x86-64-v4")  # with AVX2, with AVX-512; natd takes what 
 
 
 class Kernels(BuildHookInterface):  # type: ignore[type-arg]
-    """One shared library for each level of processor."""
+    """One shared library for each level of processor, in a folder where no one takes them for modules."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile, and add what came of it to the wheel."""
-        compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-        if compiler is None:
-            print("natd: no C compiler: the tokenizers of other authors will be slower on the CPU", file=sys.stderr)
-            return
+        """Compile what is not there yet, and add it to the wheel."""
         folder = Path(self.root) / FOLDER
-        (folder / "built").mkdir(exist_ok=True)
         machine = platform.machine()
-        sources = sorted(folder.glob("*.[ch]"))
-        # What the libraries were made of: natd refuses those of other sources than lie beside them.
-        digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-        flags = [*FLAGS, f'-DNATD_SOURCES="{digest}"']
         levels = LEVELS if machine in ("x86_64", "AMD64") else (machine,)
-        for level in levels:
-            library = folder / "built" / f"{level}.so"  # in a folder of their own, where no one takes them for modules
-            march = [f"-march={level}"] if level in LEVELS else []
-            # Beside it and then in its place: a daemon that runs keeps the one it has opened.
-            fresh = library.with_suffix(".new")
-            subprocess.run(
-                [compiler, *flags, *march, "-o", fresh, *(path for path in sources if path.suffix == ".c")], check=True
-            )
-            fresh.replace(library)
-            build_data["artifacts"].append(f"/{library.relative_to(self.root).as_posix()}")
-        system = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-        build_data["pure_python"], build_data["tag"] = False, f"py3-none-{system}"
+        made = [path for level in levels for path in self._library(folder, level)]
+        if made:
+            build_data["artifacts"] += [f"/{path.relative_to(self.root).as_posix()}" for path in made]
+            system = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+            build_data["pure_python"], build_data["tag"] = False, f"py3-none-{system}"
+
+    def _library(self, folder: Path, level: str) -> list[Path]:
+        """The library and what it was made of, as `natd.codec.kernels.library` compares them; none if it cannot be."""
+        library, about = folder / "built" / f"{level}.so", folder / "built" / f"{level}.json"
+        sources = sorted(folder.glob("*.[ch]"))
+        digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+        try:
+            known = json.loads(about.read_text())
+            if known == {"sources": digest, "library": hashlib.sha256(library.read_bytes()).hexdigest()}:
+                return [library, about]
+        except (OSError, ValueError):
+            pass  # made anew
+        try:
+            for path in (library, about):  # of other sources: better none
+                path.unlink(missing_ok=True)
+            with tempfile.TemporaryDirectory() as temporary:
+                fresh = Path(temporary) / library.name
+                march = [f"-march={level}"] if level in LEVELS else []
+                parts = [str(path) for path in sources if path.suffix == ".c"]
+                _run([*_compiler(), *FLAGS, *march, "-o", str(fresh), *parts])
+                content = fresh.read_bytes()
+            library.parent.mkdir(exist_ok=True)
+            library.write_bytes(content)
+            about.write_text(json.dumps({"sources": digest, "library": hashlib.sha256(content).hexdigest()}))
+        except (OSError, ValueError, RuntimeError) as error:
+            print(f"natd: no kernels for {level}, the tokenizers of others will be slower: {error}", file=sys.stderr)
+            return []
+        return [library, about]
+
+
+def _compiler() -> list[str]:
+    """As `CC` says, else the first that is there."""
+    named = shlex.split(os.environ.get("CC", ""))
+    found = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+    if not named and found is None:
+        raise RuntimeError("there is no C compiler")
+    return named or [str(found)]
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        raise RuntimeError(f"{command[0]} failed: {said[0] if said else f'exit status {done.returncode}'}")

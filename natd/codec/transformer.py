@@ -18,8 +18,6 @@ from torch.nn import functional
 from natd.codec import kernels, rows
 from natd.codec.packed import Linear
 
-LANES = 16  # channels that the kernels take together
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -79,7 +77,7 @@ class Transformer:
         half = torch.arange(0, self._depth, 2, dtype=torch.float64, device=self._like.device) / self._depth
         self._rates = layout.theta**-half
         self._ahead = torch.arange(layout.step, device=self._like.device)
-        self._native = kernels.serves(self._like) and self._depth % LANES == 0
+        self._native = kernels.serves(self._like) and self._depth % kernels.LANES == 0
         self._masks = None if self._native else _masks(layout, self._ring).to(self._like)
 
     def initial_state(self, batch: int) -> TransformerState:

@@ -1,6 +1,9 @@
 """The kernels in C are what they say, to the bit the same for a row in any company, on any thread and processor."""
 
+import hashlib
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -104,10 +107,68 @@ def test_a_library_of_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch) 
         library.opened(library.builds()[0])
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (lambda so, about: so.write_bytes(so.read_bytes()[:30_000]), "is damaged"),
+        (lambda so, about: so.write_bytes(b""), "is damaged"),
+        (lambda so, about: about.unlink(), "cannot be compared"),
+        (lambda so, about: about.write_text("[]"), "cannot be compared"),
+        (
+            lambda so, about: about.write_text(about.read_text().replace('"sources": "', '"sources": "0')),
+            "other sources",
+        ),
+    ],
+)
+def test_a_damaged_library_is_refused_before_it_is_loaded(
+    fault: Callable[[Path, Path], object], said: str, tmp_path: Path
+) -> None:
+    built = library.builds()[0]
+    so, about = (Path(shutil.copy(path, tmp_path)) for path in (built, built.with_suffix(".json")))
+    library.opened(so)
+    fault(so, about)
+    with pytest.raises(ModelError, match=f"{said}.*: install natd again"):
+        library.opened(so)
+
+
 def test_what_is_no_library_is_refused(tmp_path: Path) -> None:
     (tmp_path / "junk.so").write_bytes(b"junk")
+    known = {"library": hashlib.sha256(b"junk").hexdigest(), "sources": library.sources()}
+    (tmp_path / "junk.json").write_text(json.dumps(known))
     with pytest.raises(ModelError, match=r"junk\.so cannot be loaded .*: install natd again"):
         library.opened(tmp_path / "junk.so")
+
+
+@pytest.mark.parametrize("make", [
+    lambda x: x.t(), lambda x: x[None].transpose(1, 2), lambda x: x[None, None].transpose(2, 3),
+    lambda x: x.repeat(1, 2)[:, ::2].t(), lambda x: x.t()[None].expand(3, 5, 48), lambda x: x.t()[None, ::2],
+    lambda x: x.t()[:, :1].expand(5, 48),
+])  # fmt: skip
+def test_a_product_of_a_signal_that_lies_in_pieces(make: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    x, matrix = make(drawn(48, 5)), kernels.Matrix(drawn(70, 48, seed=1))
+    assert torch.equal(matrix(x), matrix(x.clone(memory_format=torch.contiguous_format)))
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    x, w, other = drawn(2, 8, 48), drawn(64, 48, seed=1), drawn(2, 8, 32)
+    matrix, memory = kernels.Matrix(w), kernels.Matrix(drawn(128, 32))
+    rings = drawn(2, 1, 16, 32), drawn(2, 1, 32, 16)
+    mixed, turn, seen = drawn(2, 3, 1, 3, 16), drawn(2, 3, 16), torch.zeros(2, dtype=torch.int64)
+    for wrong in (
+        lambda: matrix(x.bfloat16()), lambda: matrix(x.double()), lambda: matrix(other), lambda: matrix(x, x),
+        lambda: matrix(x, drawn(2, 8, 64).double()), lambda: kernels.elu(x.double()),
+        lambda: kernels.snake(x, drawn(32), drawn(32)), lambda: kernels.snake(x, drawn(96)[::2], drawn(48)),
+        lambda: kernels.depthwise(x, drawn(3, 32), drawn(32), 1),
+        lambda: kernels.depthwise(x, drawn(10, 48), drawn(48), 1),
+        lambda: kernels.lstm(drawn(2, 4, 128), memory, drawn(1, 32), drawn(1, 32)),
+        lambda: kernels.lstm(drawn(2, 4, 128), matrix, drawn(2, 32), drawn(2, 32)),
+        lambda: kernels.Residual([(w, drawn(64))])(other),
+        lambda: kernels.ring_attention(mixed, turn, seen.int(), *rings, 8),
+        lambda: kernels.ring_attention(mixed, turn[:1], seen, *rings, 8),
+        lambda: kernels.ring_attention(mixed, turn, seen, rings[1], rings[0], 8),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="a tensor of "):
+            wrong()
 
 
 @pytest.mark.parametrize("threads", [2, 3])

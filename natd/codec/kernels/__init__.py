@@ -19,6 +19,7 @@ from torch.nn import functional
 from natd.codec.kernels import library
 
 PANEL = 32  # columns that lie together, see product.h
+LANES = 16  # channels and places that `ring_attention` takes together
 ACTIVATIONS = ("none", "relu", "gelu", "elu")  # in the order of `activated` in vectors.h
 WORTH_SHARING = 2e7  # multiplications: below that, waking another thread costs more than it takes over
 observer: Callable[[float, int], None] | None = None  # is told the floating-point operations and bytes of every product
@@ -47,6 +48,17 @@ def _library() -> ctypes.CDLL:
     return found
 
 
+def _check(holds: bool, of: Tensor, otherwise: str) -> None:
+    """What C is given by address, C cannot look at."""
+    if not holds:
+        raise ValueError(f"a tensor of {tuple(of.shape)} {of.dtype} on {of.device} {otherwise}")
+
+
+def _check_floats(*tensors: Tensor) -> None:
+    for of in tensors:
+        _check(of.dtype == torch.float32 and of.is_cpu and of.is_contiguous(), of, "is not float32 in one piece")
+
+
 class Matrix:
     """`activation(x @ weight.T + bias)` for `weight` [N, K], float32 or bfloat16, and `bias` [N] or none; x is float32.
 
@@ -73,8 +85,11 @@ class Matrix:
     def __call__(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
         """[..., K] -> [..., N], with `plus` [..., N] added before the activation."""
         shape = x.shape[:-1]
+        _check(x.shape[-1] == self.depth, x, f"has not {self.depth} terms")
         if x.dim() != 3 or x.stride(2) != 1:
             x = x.reshape(1, -1, self.depth)
+            x = x if x.stride(2) == 1 else x.contiguous()
+        _check(x.dtype == torch.float32 and x.is_cpu, x, "is not float32 on the CPU")
         batch, steps, _ = x.shape
         rows = batch * steps
         if observer is not None:
@@ -82,7 +97,9 @@ class Matrix:
         apart, beside, _ = x.stride()
         out, side = x.new_empty(*shape, self.width), x.new_empty(rows, self.depth)
         if plus is not None:
+            _check(plus.shape == out.shape, plus, f"is not of {tuple(out.shape)}")
             plus = plus.contiguous()
+            _check_floats(plus)
         given = library.Windows(x.data_ptr(), batch, steps, apart, beside)
         to = 0 if plus is None else plus.data_ptr(), self._activation, out.data_ptr()
         threads = torch.get_num_threads()
@@ -103,6 +120,7 @@ class Matrix:
 def elu(x: Tensor) -> Tensor:
     """ELU of every element."""
     x = x.contiguous()
+    _check_floats(x)
     out = torch.empty_like(x)
     _library().natd_elu(x.data_ptr(), x.numel(), out.data_ptr())
     return out
@@ -111,6 +129,8 @@ def elu(x: Tensor) -> Tensor:
 def snake(x: Tensor, a: Tensor, inverse: Tensor, over: bool = False) -> Tensor:
     """`x + sin(a x)^2 * inverse` of [..., C], `a` and `inverse` [C]; `over`: it may be written over `x`."""
     x = x.contiguous()
+    _check_floats(x, a, inverse)
+    _check(x.shape[-1:] == a.shape == inverse.shape, x, f"has not {len(a)} channels")
     out = x if over else torch.empty_like(x)
     _library().natd_snake(
         x.data_ptr(), x.numel() // len(a), len(a), a.data_ptr(), inverse.data_ptr(), out.data_ptr()
@@ -122,7 +142,10 @@ def depthwise(x: Tensor, taps: Tensor, bias: Tensor, dilation: int) -> Tensor:
     """Every channel's convolution with its own taps [K, C], `dilation` steps apart: [B, T, C] -> all whole outputs."""
     x = x.contiguous()
     batch, length, channels = x.shape
+    _check_floats(x, taps, bias)
+    _check(taps.shape[1:] == bias.shape == x.shape[2:], x, f"has not {taps.shape[1]} channels")
     steps = length - (len(taps) - 1) * dilation
+    _check(steps >= 0, x, f"is shorter than {len(taps)} taps {dilation} apart")
     out = x.new_empty(batch, steps, channels)
     _library().natd_depthwise(
         x.data_ptr(), batch, length, steps, channels, taps.data_ptr(), len(taps), dilation, bias.data_ptr(),
@@ -139,6 +162,9 @@ def lstm(drive: Tensor, memory: Matrix, hidden: Tensor, cell: Tensor) -> Tensor:
     batch, steps, width = drive.shape[0], drive.shape[1], drive.shape[2] // 4
     out, side = drive.new_empty(batch, steps, width), drive.new_empty(batch, 4 * width)
     drive = drive.contiguous()
+    _check_floats(drive, hidden, cell)
+    _check(hidden.shape == cell.shape == (batch, width), drive, f"does not fit a memory of {tuple(hidden.shape)}")
+    _check((memory.width, memory.depth) == (4 * width, width) and width % PANEL == 0, drive, "does not fit the weights")
     _observed(batch, *[(4 * width, width)] * steps)
     _library().natd_lstm(
         drive.data_ptr(), batch, steps, width, memory.panels.data_ptr(), hidden.data_ptr(), cell.data_ptr(),
@@ -162,6 +188,8 @@ class Residual:
     def __call__(self, x: Tensor) -> Tensor:
         """Vectors [..., D] -> codes [books, ...] int64; of equally near codes the lowest."""
         left = x.clone(memory_format=torch.contiguous_format)
+        _check_floats(left)
+        _check(x.shape[-1] == self._held[0][0].depth, x, f"has not {self._held[0][0].depth} terms")
         codes = torch.empty(len(self._books), *x.shape[:-1], dtype=torch.int64)
         rows = codes[0].numel()
         _observed(rows, *((matrix.width, matrix.depth) for matrix, _ in self._held))
@@ -176,6 +204,12 @@ def ring_attention(mixed: Tensor, turn: Tensor, seen: Tensor, keys: Tensor, valu
     places, which are those modulo R. D and R are multiples of 16.
     """
     batch, steps, heads, _, depth = mixed.shape
+    ring = values.shape[2]
+    _check_floats(mixed, turn, keys, values)
+    _check(turn.shape == (batch, steps, depth) and depth % LANES == ring % LANES == 0, mixed, "does not fit its turns")
+    _check(keys.shape == (batch, heads, depth, ring), keys, f"is no ring for {tuple(mixed.shape)}")
+    _check(values.shape == (batch, heads, ring, depth), values, f"is no ring for {tuple(mixed.shape)}")
+    _check(seen.shape == (batch,) and seen.dtype == torch.int64, seen, "does not count positions")
     _observed(batch * heads * steps, (values.shape[2], depth), (depth, values.shape[2]))
     shape = library.AttentionShape(batch, steps, heads, depth, values.shape[2], window)
     out, weights = mixed.new_empty(batch, steps, heads, depth), mixed.new_empty(values.shape[2])

@@ -62,9 +62,11 @@ class Chain:
     def __init__(self, layers: Sequence[Layer], samples: int, dtype: torch.dtype, slope: float, out: Quant | None):
         self._held: list[Tensor] = []
         self._layers = (library.Layer * len(layers))(*(self._declared(layer) for layer in layers))
+        self._samples, self._sizes = samples, list[int]()
         widest, steps = samples, samples
         for one in self._layers:
             past = (one.kernel - 1) * one.dilation if one.dilation else one.kernel - one.stride
+            self._sizes.append(past * one.inputs)
             widest = max(widest, (past + steps) * one.inputs)
             steps //= 1 if one.dilation else one.stride
             widest = max(widest, steps * one.outputs)
@@ -78,11 +80,16 @@ class Chain:
 
     def __call__(self, x: Tensor, tails: Sequence[Tensor]) -> Tensor:
         """One frame [B, samples] float32 -> what comes out last [B, width] float32; `tails` move on."""
-        x = x.contiguous()
-        out = x.new_empty(len(x), self._width)
+        if x.shape[1:] != (self._samples,):
+            raise ValueError(f"frames of {tuple(x.shape)} are not [B, {self._samples}]")
+        batch, x = x.shape[0], x.to(torch.float32).contiguous()
+        for tail, size in zip(tails, self._sizes, strict=True):
+            if tail.shape[0] != batch or tail.numel() != batch * size or not tail.is_contiguous():
+                raise ValueError(f"a state of {tuple(tail.shape)} does not fit {batch} frames")
+        out = x.new_empty(batch, self._width)
         room = torch.empty(self._room, dtype=torch.float64)
         pointers = self._pointers(*[tail.data_ptr() for tail in tails])
-        self._run(self._chain, x.data_ptr(), len(x), pointers, out.data_ptr(), room.data_ptr())
+        self._run(self._chain, x.data_ptr(), batch, pointers, out.data_ptr(), room.data_ptr())
         return out
 
     def _hold(self, tensor: Tensor, dtype: torch.dtype) -> int:

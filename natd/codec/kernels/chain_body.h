@@ -69,6 +69,7 @@ static void NAME(convolve)(const layer *l, const NUMBER *x, ptrdiff_t steps, NUM
 
 /* `tail` and behind it the `count` new values, in `joined`; `tail` moves on. */
 static inline void NAME(move_on)(NUMBER *joined, ptrdiff_t past, ptrdiff_t count, NUMBER *tail) {
+  if (past == 0) return;
   memcpy(joined, tail, past * sizeof(NUMBER));
   memcpy(tail, joined + count, past * sizeof(NUMBER));
 }

@@ -3,7 +3,7 @@
 static inline ptrdiff_t RUN(index)(REAL x, quantization to) {
   REAL scaled = x / (REAL)to.scale;
   REAL q = (scaled < 0 ? __builtin_ceil(scaled - (REAL)0.5) : __builtin_floor(scaled + (REAL)0.5)) + (REAL)(to.zero + 128);
-  return q < 0 ? 0 : q > 255 ? 255 : (ptrdiff_t)q;
+  return !(q > 0) ? 0 : q > 255 ? 255 : (ptrdiff_t)q; /* of what is no number too */
 }
 
 static inline REAL RUN(leaky)(REAL x, double slope) { return x > 0 ? x : x * (REAL)slope; }
@@ -63,6 +63,7 @@ void CHAIN(const chain *c, const float *samples, ptrdiff_t batch, void *const *t
         count = steps * l->outputs;
         for (ptrdiff_t t = 0; t < steps; t++)
           for (ptrdiff_t o = 0; o < l->outputs; o++) real[t * l->outputs + o] += (REAL)l->bias[o];
+        is_index = 0;
       }
       if (l->sum != NO_SUM) is_index = RUN(added)(l, count, real, index, kept, kept_index);
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 import platform
 from functools import cache
 from pathlib import Path
@@ -82,6 +83,11 @@ SIGNATURES: dict[str, list[Any]] = {
 }
 
 
+def fits_none() -> bool:
+    """Whether this processor is one that no build is made for: x86 without AVX2."""
+    return platform.machine() in ("x86_64", "AMD64") and torch.backends.cpu.get_cpu_capability() not in LEVELS
+
+
 def builds() -> list[Path]:
     """The libraries that this processor runs, the fastest first."""
     if platform.machine() in ("x86_64", "AMD64"):
@@ -92,16 +98,22 @@ def builds() -> list[Path]:
 
 
 def opened(path: Path) -> ctypes.CDLL:
-    """The library at `path`, its functions declared; ModelError if it is none, or made of other sources than these."""
+    """The library at `path`, its functions declared; ModelError if it is damaged or not of these sources."""
     cure = "install natd again, where there is a C compiler"
     try:
-        library = ctypes.CDLL(str(path))
-        library.natd_sources.restype = ctypes.c_char_p
-        made_of = library.natd_sources().decode()
-    except (OSError, AttributeError) as error:
-        raise ModelError(f"{path} cannot be loaded ({error}): {cure}") from error
+        about = json.loads(path.with_suffix(".json").read_text())
+        whole = hashlib.sha256(path.read_bytes()).hexdigest() == about["library"]
+        made_of = about["sources"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} cannot be compared with what was built ({error!r}): {cure}") from error
+    if not whole:
+        raise ModelError(f"{path} is damaged: {cure}")
     if made_of != sources():
         raise ModelError(f"{path} was compiled from other sources than lie beside it: {cure}")
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise ModelError(f"{path} cannot be loaded ({error}): {cure}") from error
     for name, arguments in SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, None

@@ -83,6 +83,7 @@ static inline vec gelu(vec x) {
   vec z = x * spread(0.70710678f), far = least(most(z, -z), spread(4.0f));
   vec near = spread(0.5f) + spread(0.5f) * (z * polynomial(inner, 6, least(z * z, spread(1.0f))));
   vec tail = spread(0.5f) * exponential(-polynomial(outer, 8, far));
+  tail = choose(far >= spread(4.0f), spread(0.0f), tail); /* 8e-9 and less */
   vec share = choose(far <= spread(1.0f), near, choose(z < spread(0.0f), tail, spread(1.0f) - tail));
   return x * share;
 }
