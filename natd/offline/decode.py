@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from natd.codebooks.fit import one_thread
 from natd.errors import ConfigError, OutputError, SourceError, WireError
+from natd.offline.beside import beside
 from natd.offline.tokenize import refuse_same
 from natd.offline.voices import Run, Samples, Voice, Voices
 from natd.unpacker import Decoder, FullFrame
@@ -133,11 +135,11 @@ def decode_recording(
 def _decode(
     file: str, events: Iterator[tuple[int, Any]], output: Path, voices: Voices, stream: str | None
 ) -> list[Epoch]:
-    """The epochs of `stream` (None: the only one) as they were written; the file is not left behind half done."""
+    """The epochs of `stream` (None: the only one) as they were written; `output` is replaced once all of them are."""
     epochs: list[Epoch] = []
     wave: Wave | None = None
     current: Epoch | None = None
-    try:
+    with ExitStack() as opened:
         for number, event in events:
             if isinstance(event, Header) and (current is None or event.epoch != current.header.epoch):
                 if current is not None:
@@ -146,7 +148,7 @@ def _decode(
                 if stream in (None, event.stream):
                     with _at(file, number):
                         voice = voices.voice(event)  # before anything at `output` is touched
-                    wave = wave or _create(output, voice.sr)
+                    wave = wave or opened.enter_context(_wave(output, voice.sr))
                     _same(wave, voice.sr, epochs, event)
                     current = Epoch(event, voices, voice, wave)
                     epochs.append(current)
@@ -155,14 +157,6 @@ def _decode(
                     current.feed(event)
         if current is not None:
             current.close()
-    except BaseException:
-        if wave is not None:
-            wave.file.close()
-            if output.is_file():
-                output.unlink()
-        raise
-    if wave is not None:
-        wave.file.close()
     return epochs
 
 
@@ -174,16 +168,20 @@ def _same(wave: Wave, rate: int, epochs: list[Epoch], header: Header) -> None:
         raise ConfigError(f"the recording goes on at {rate} Hz after {wave.rate} Hz: one WAV file has one rate")
 
 
-def _create(output: Path, rate: int) -> Wave:
-    try:
-        with output.open("ab"):
-            pass  # libsndfile would not say what is wrong
-        file = soundfile.SoundFile(output, "w", rate, 1, "PCM_16", format="WAV")
-    except OSError as error:
-        raise OutputError(f"{output}: {error.strerror}") from error
-    except soundfile.SoundFileError as error:
-        raise OutputError(f"{output} cannot hold a WAV file: {error}") from error
-    return Wave(file, rate)
+@contextmanager
+def _wave(output: Path, rate: int) -> Iterator[Wave]:
+    """A WAV file that stands at `output` once it is whole."""
+    with beside(output) as place:
+        try:
+            number = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)  # which says what is wrong
+        except OSError as error:
+            raise OutputError(f"{output}: {error.strerror}") from error
+        try:
+            file = soundfile.SoundFile(number, "w", rate, 1, "PCM_16", format="WAV")
+        except soundfile.SoundFileError as error:
+            raise OutputError(f"{output} cannot hold a WAV file: {error}") from error
+        with file:
+            yield Wave(file, rate)
 
 
 @contextmanager
