@@ -71,7 +71,11 @@ class Engine:
         ready: asyncio.Future[Tokenizer] = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, args=(ready,), name=f"engine:{self.name}", daemon=True)
         self._thread.start()
-        self.tokenizer = await ready
+        try:
+            self.tokenizer = await ready
+        except BaseException:
+            self._inbox.put(None)  # its thread ends as soon as it can
+            raise
         return self
 
     async def __aexit__(

@@ -1,6 +1,7 @@
 """The engine: one thread, many streams, the same codes alone and in company, errors that reach whoever awaits."""
 
 import asyncio
+import sys
 import threading
 from dataclasses import dataclass
 
@@ -159,3 +160,28 @@ def test_an_unknown_tokenizer_is_named_before_anything_runs():
 
     with pytest.raises(ConfigError, match="no tokenizer is called 'nonesuch'; installed: .*ears"):
         asyncio.run(scenario())
+
+
+def test_an_engine_whose_opening_was_cancelled_ends(monkeypatch):
+    loading, go_on = threading.Event(), threading.Event()
+
+    def load(device: str) -> SumTokenizer:
+        loading.set()
+        assert go_on.wait(60)
+        return SumTokenizer(device)
+
+    async def cancelled() -> threading.Thread:
+        engine = Engine("late")
+        opening = asyncio.create_task(engine.__aenter__())
+        await asyncio.to_thread(loading.wait, 60)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        return engine._thread
+
+    monkeypatch.setitem(codec.BUILTIN, "late", f"{__name__}:late")
+    monkeypatch.setattr(sys.modules[__name__], "late", load, raising=False)
+    thread = asyncio.run(cancelled())
+    go_on.set()
+    thread.join(60)
+    assert not thread.is_alive()

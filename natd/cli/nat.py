@@ -9,6 +9,7 @@ from pathlib import Path
 
 from natd import __version__
 from natd.cli import nat_bench, nat_models
+from natd.cli.ends import interrupted
 from natd.cli.verbs import (
     Adds,
     Verb,
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"nat: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        return 130
+        return interrupted()
     except BrokenPipeError:
         # The reader has what it wanted (`| head`); Python's own flush at exit must not fail on the dead pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

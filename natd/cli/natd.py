@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from natd import __version__
+from natd.cli.ends import interrupted
 from natd.cli.verbs import add_tokenizer, join_tokenizers
 from natd.errors import NatdError
 
@@ -74,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"natd: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        return 130
+        return interrupted()
 
 
 def _open_standard_files() -> None:
