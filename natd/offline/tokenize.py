@@ -78,10 +78,24 @@ async def _one(file: str, engine: Engine, lines: Lines, chunk_ms: float, advance
     stream = Stream(
         StreamSettings(name=stream_name(file)), source, engine, [lines], Metrics(), QUIET, backlog_s=BACKLOG_S
     )
-    await stream.run()
+    await _to_its_end(stream)
     await lines.drain()
     wall_s = time.perf_counter() - started
     return f"{file}: {_said(stream, engine.spec.frame_samples * 1000 / engine.spec.sr, wall_s)}"
+
+
+async def _to_its_end(stream: Stream) -> None:
+    """Run it; an interrupt ends it as a recording ends, with what has been heard until then."""
+    task = asyncio.create_task(stream.run())
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        stream.stop()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # of an interrupted stream nobody asks for it
+        raise
+    await task
 
 
 def _said(stream: Stream, frame_ms: float, wall_s: float) -> str:

@@ -1,6 +1,7 @@
 """Recordings to tokens: the same codes for any chunks and by any way in, and nothing but lines on standard output."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -192,3 +193,21 @@ def test_a_recording_is_written_over(recording, tmp_path):
     out.write_bytes(b"x" * 10_000_000)
     assert tokenize_files([str(recording)], out, "ears", 1000.0) == 0
     assert out.read_bytes().startswith(b'{"event":"header"')
+
+
+def test_an_interrupted_recording_is_ended_as_any_other():
+    command = [*NAT, "tokenize", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        header = b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\1\0\1\0\xc0\x5d\0\0\x80\xbb\0\0\2\0\x10\0data\xff\xff\xff\xff"
+        process.stdin.write(header + bytes(2 * 24_000))
+        process.stdin.flush()
+        lines = [process.stdout.readline(), process.stdout.readline()]
+        process.send_signal(signal.SIGINT)
+        lines += process.stdout.readlines()
+        assert (process.wait(60), process.stderr.read()) == (130, b"")
+    checked = Recording()
+    checked.feed(lines)
+    end = decode(lines[-1])
+    assert checked.faults == [] and checked.counts["ends"] == 1
+    assert end.reason == "shutdown" and end.frames == checked.counts["frames"] > 0
