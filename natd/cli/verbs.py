@@ -32,7 +32,8 @@ def verb(verbs: Verbs, name: str, run: Verb, about: str, example: str) -> argpar
 
 def add_tokenizer(p: argparse.ArgumentParser, about: str = "tokenizer", default: str | None = None) -> None:
     """`--tokenizer`, or `--semantic` and `--acoustic` for a hybrid of two."""
-    p.add_argument("--tokenizer", default=default, metavar="NAME", help=f"{about} (default: ears)")
+    p.add_argument("--tokenizer", metavar="NAME", help=f"{about} (default: ears)")
+    p.set_defaults(tokenizer_unless_given=default)
     p.add_argument("--semantic", metavar="NAME", help="take the semantic layers from this tokenizer, e.g. hubert ...")
     p.add_argument("--acoustic", metavar="NAME", help="... and the acoustic ones from this, e.g. soundstream")
 
@@ -40,12 +41,15 @@ def add_tokenizer(p: argparse.ArgumentParser, about: str = "tokenizer", default:
 def join_tokenizers(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Of `--semantic A --acoustic B` make `--tokenizer A+B`; an error of usage if one of the two is missing."""
     pair = (vars(args).pop("semantic", None), vars(args).pop("acoustic", None))
-    if any(pair) and args.tokenizer not in (None, "ears"):
+    default = vars(args).pop("tokenizer_unless_given", None)
+    if any(pair) and args.tokenizer is not None:
         p.error("--tokenizer is one tokenizer, --semantic and --acoustic are two: give one or the other")
     if all(pair):
         args.tokenizer = "+".join(pair)
     elif any(pair):
         p.error("--semantic and --acoustic belong together")
+    elif default is not None and args.tokenizer is None:
+        args.tokenizer = default
 
 
 def count(text: str) -> int:
