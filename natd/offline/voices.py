@@ -17,6 +17,8 @@ from natd.codec.vocoder import DELAY_SAMPLES, Vocoder
 from natd.errors import ConfigError, ModelError, WireError
 from natd.wire import Header, Layer
 
+ALONE = ("mimi",)  # their first layer, which is semantic, holds sound too
+ONE_WAY = ("hubert", "wavlm", "wav2vec2", "mert")
 Samples = npt.NDArray[np.float32]
 
 
@@ -136,15 +138,12 @@ class Voices:
         """
         if not any(layer.type == "acoustic" for layer in header.layers):
             raise ConfigError(f"the stream {header.stream} has no acoustic layers: there is no sound in it")
+        _refuse_mute(header.tokenizer.name)  # which needs no weights
         whole = self._open(header)
         tokenizer, steps = codec.sounding(whole)
         kinds = codec.heard_layers(tokenizer)
         if tokenizer is not whole and kinds != ("acoustic",):
-            name = tokenizer.spec.info.name
-            raise ConfigError(
-                f"{header.tokenizer.name} cannot be turned back into sound: that of {name} is also in its semantic"
-                f" layers, which are not in the stream; record {name} alone"
-            )
+            raise _taken_apart(header.tokenizer.name, tokenizer.spec.info.name)
         sounding = [i for i, layer in enumerate(header.layers) if layer.type in kinds]
         if self._layers is not None and not 1 <= self._layers <= len(sounding):
             raise ConfigError(f"{self._layers} layers; the stream {header.stream} has 1 to {len(sounding)} that sound")
@@ -164,7 +163,7 @@ class Voices:
         if hasattr(tokenizer, "initial_mel_state") and (spec.sr, spec.frame_samples) == (mel.SR, mel.FRAME):
             self._vocoder = self._vocoder or Vocoder()
             return MelRun(cast(codec.MelDecoder, tokenizer), self._vocoder)
-        raise ConfigError(f"the codes of {spec.info.name} cannot be turned back into sound")
+        raise _no_way_back(spec.info.name)
 
     def _open(self, header: Header) -> codec.Tokenizer:
         asked = header.tokenizer
@@ -186,6 +185,27 @@ class Voices:
                 made = f"; it was coded by {asked.name}" if self._tokenizer else ""
                 raise WireError(f"the {kind} layers of {header.stream} are not those of {here.info.name}{made}")
         return tokenizer
+
+
+def _refuse_mute(name: str) -> None:
+    """ConfigError if it is known by its name that what the tokenizer gives cannot be turned into sound."""
+    _, plus, acoustic = name.rpartition("+")
+    base = acoustic.partition(":")[0]
+    if plus and base in ALONE:
+        raise _taken_apart(name, acoustic)
+    if base in ONE_WAY:
+        raise _no_way_back(acoustic)
+
+
+def _taken_apart(name: str, acoustic: str) -> ConfigError:
+    return ConfigError(
+        f"{name} cannot be turned back into sound: that of {acoustic} is also in its semantic layers, which are not in"
+        f" the stream; record {acoustic} alone"
+    )
+
+
+def _no_way_back(name: str) -> ConfigError:
+    return ConfigError(f"the codes of {name} cannot be turned back into sound")
 
 
 def _rows(layers: Sequence[Layer], kind: str) -> list[tuple[str, int, int]]:
