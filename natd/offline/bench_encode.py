@@ -7,14 +7,12 @@ take turns, frame by frame, in one process. A process of its own for each number
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from natd.codec import Tokenizer, open_tokenizer
 from natd.codec.devices import exact_products, present
 from natd.errors import ConfigError, ModelError, NatdError
 from natd.offline import bench_cuda, floor, peers, stand_ins
+from natd.offline.apart import apart
 
 WARM_UP = 8
 WARM_UP_S = 12.0  # of audio for the first case: windows of attention are full, as they are after a while
@@ -95,15 +94,12 @@ def bench(plan: Plan, as_json: bool = False) -> int:
         runs, work = [(name, 1) for name in plan.names], measure_on_device
     lines: list[Any] = []
     status = 0
-    context = multiprocessing.get_context("spawn")
     for name, threads in runs:
-        # A process of its own: threads and memory are then those of this tokenizer.
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            try:
-                lines += pool.submit(work, name, threads, replace(plan, device=device)).result()
-            except NatdError as error:
-                print(f"nat: {error}", file=sys.stderr)
-                status = error.exit_code
+        try:  # in a process of its own: threads and memory are then those of this tokenizer
+            lines += apart(work, name, threads, replace(plan, device=device))
+        except NatdError as error:
+            print(f"nat: {error}", file=sys.stderr)
+            status = error.exit_code
     if as_json:
         print(json.dumps([asdict(line) | {"speed": round(line.speed, 2)} for line in lines]))
     elif lines:
