@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from natd.codec import kernels
 from natd.codec.int8 import Quant, Requantizer
 from natd.codec.kernels import library
 
@@ -64,12 +65,16 @@ class Chain:
         self._layers = (library.Layer * len(layers))(*(self._declared(layer) for layer in layers))
         self._samples, self._sizes = samples, list[int]()
         widest, steps = samples, samples
-        for one in self._layers:
+        self._flops, self._bytes = 0.0, 0
+        for one, layer in zip(self._layers, layers, strict=True):
             past = (one.kernel - 1) * one.dilation if one.dilation else one.kernel - one.stride
             self._sizes.append(past * one.inputs)
             widest = max(widest, (past + steps) * one.inputs)
             steps //= 1 if one.dilation else one.stride
             widest = max(widest, steps * one.outputs)
+            weights = layer.weight.numel()
+            self._flops += 2.0 * steps * weights
+            self._bytes += 4 * weights
         self._width = steps * self._layers[-1].outputs
         self._chain = library.Chain(self._layers, len(layers), samples, widest, _quantization(out), slope)
         self._room = 5 * widest
@@ -86,6 +91,8 @@ class Chain:
         for tail, size in zip(tails, self._sizes, strict=True):
             if tail.shape[0] != batch or tail.numel() != batch * size or not tail.is_contiguous():
                 raise ValueError(f"a state of {tuple(tail.shape)} does not fit {batch} frames")
+        if kernels.observer is not None:
+            kernels.observer(self._flops * batch, self._bytes)
         out = x.new_empty(batch, self._width)
         room = torch.empty(self._room, dtype=torch.float64)
         pointers = self._pointers(*[tail.data_ptr() for tail in tails])
@@ -137,6 +144,8 @@ class Gram:
     def __call__(self, x: Tensor) -> Tensor:
         """Vectors [B, D] float32 -> codes [layers, B] int64."""
         x = x.contiguous()
+        if kernels.observer is not None:
+            kernels.observer(2.0 * len(x) * self._held[0].numel(), 8 * self._held[0].numel())
         codes, far = torch.empty(self._layers, len(x), dtype=torch.int64), torch.empty_like(self._held[1])
         found = library.chosen()
         assert found is not None
