@@ -41,12 +41,8 @@ class Kernels(BuildHookInterface):  # type: ignore[type-arg]
         library, about = folder / "built" / f"{level}.so", folder / "built" / f"{level}.json"
         sources = sorted(folder.glob("*.[ch]"))
         digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-        try:
-            known = json.loads(about.read_text())
-            if known == {"sources": digest, "library": hashlib.sha256(library.read_bytes()).hexdigest()}:
-                return [library, about]
-        except (OSError, ValueError):
-            pass  # made anew
+        if _is_made_of(library, about, digest):
+            return [library, about]
         try:
             for path in (library, about):  # of other sources: better none
                 path.unlink(missing_ok=True)
@@ -58,11 +54,23 @@ class Kernels(BuildHookInterface):  # type: ignore[type-arg]
                 content = fresh.read_bytes()
             library.parent.mkdir(exist_ok=True)
             library.write_bytes(content)
-            about.write_text(json.dumps({"sources": digest, "library": hashlib.sha256(content).hexdigest()}))
+            about.write_text(_about(digest, content))
         except (OSError, ValueError, RuntimeError) as error:
             print(f"natd: no kernels for {level}, the tokenizers of others will be slower: {error}", file=sys.stderr)
             return []
         return [library, about]
+
+
+def _is_made_of(library: Path, about: Path, sources: str) -> bool:
+    """Whether the library is whole and of these sources: one that is not is compiled anew."""
+    if not (library.is_file() and about.is_file()):
+        return False
+    return about.read_text() == _about(sources, library.read_bytes())
+
+
+def _about(sources: str, content: bytes) -> str:
+    """What lies beside a library."""
+    return json.dumps({"sources": sources, "library": hashlib.sha256(content).hexdigest()})
 
 
 def _compiler() -> list[str]:

@@ -41,7 +41,8 @@ class Task:
             try:
                 beside.rename(folder)
             except OSError:
-                pass  # made by another part meanwhile
+                if not (folder / "done").exists():  # else another part has made it meanwhile
+                    raise
         return ":".join([self.base, *filter(None, [self.options]), f"from={folder}"])
 
     def open(self, device: str) -> Any:

@@ -13,7 +13,7 @@ from natd.codec import kernels
 from natd.codec.int8 import Quant, Requantizer
 from natd.codec.kernels import library
 
-LANES = 16  # outputs of a group come in multiples of it
+CHANNELS = 16  # outputs of a group come in multiples of it, as in chain.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Layer:
 def serves(layers: Sequence[Layer]) -> bool:
     """Whether the kernel takes these layers."""
     return library.chosen() is not None and all(
-        layer.weight.is_cpu and layer.weight.shape[-1] % LANES == 0 for layer in layers
+        layer.weight.is_cpu and layer.weight.shape[-1] % CHANNELS == 0 for layer in layers
     )
 
 
