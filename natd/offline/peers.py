@@ -82,13 +82,13 @@ def _moshi_and_rust() -> dict[str, Peer]:
         return found
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mimi.safetensors"
-        save_file({_older(key): tensor.contiguous().clone() for key, tensor in model.state_dict().items()}, path)
+        save_file({older_name(key): tensor.contiguous().clone() for key, tensor in model.state_dict().items()}, path)
         tokenizer = rust.Tokenizer(str(path), num_codebooks=8)
     samples = sound.numpy()
     return found | {"  rustymimi, streaming": Peer(lambda _: tokenizer.encode_step(samples), 80.0, MIMI_STEPS)}
 
 
-def _older(name: str) -> str:
+def older_name(name: str) -> str:
     """A tensor's name as the published file has it, which rustymimi reads."""
     return name.replace("in_projs.0.weight", "in_proj_weight").replace("out_projs.0.weight", "out_proj.weight")
 

@@ -14,6 +14,7 @@ from natd import __version__
 from natd.cli import nat
 from natd.cli.nat import build_parser, main
 from natd.errors import SourceError
+from tests.running import ENDLESS_WAV
 
 NAT = [sys.executable, "-c", "from natd.cli.nat import main; raise SystemExit(main())"]
 
@@ -86,8 +87,7 @@ def test_an_interrupt_while_standard_input_is_awaited():
     command = [*NAT, "tokenize", "-"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-        header = b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\1\0\1\0\xc0\x5d\0\0\x80\xbb\0\0\2\0\x10\0data\xff\xff\xff\xff"
-        process.stdin.write(header + bytes(2 * 24_000))
+        process.stdin.write(ENDLESS_WAV + bytes(2 * 24_000))
         process.stdin.flush()
         assert json.loads(process.stdout.readline())["event"] == "header"  # it is at work
         process.send_signal(signal.SIGINT)

@@ -17,6 +17,7 @@ from natd.offline.tokenize import stream_name, tokenize_files
 from natd.wire import decode
 from tests.codec.look_ahead_models import published, save
 from tests.codec.look_ahead_models import sound as noise
+from tests.running import ENDLESS_WAV
 
 NAT = [sys.executable, "-c", "from natd.cli.nat import main; raise SystemExit(main())"]
 
@@ -199,8 +200,7 @@ def test_an_interrupted_recording_is_ended_as_any_other():
     command = [*NAT, "tokenize", "-"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-        header = b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\1\0\1\0\xc0\x5d\0\0\x80\xbb\0\0\2\0\x10\0data\xff\xff\xff\xff"
-        process.stdin.write(header + bytes(2 * 24_000))
+        process.stdin.write(ENDLESS_WAV + bytes(2 * 24_000))
         process.stdin.flush()
         lines = [process.stdout.readline(), process.stdout.readline()]
         process.send_signal(signal.SIGINT)

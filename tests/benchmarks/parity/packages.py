@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from natd.offline.peers import older_name
 from tests.benchmarks.parity.nearest import Heard
 from tests.benchmarks.parity.subject import Subject, watching
 
@@ -100,13 +101,9 @@ def _rust(subject: Subject, tensors: Mapping[str, Tensor], books: int) -> list[S
     package = _installed("rustymimi")
     if package is None:
         return []
-    older = {
-        name.replace("in_projs.0.weight", "in_proj_weight").replace("out_projs.0.weight", "out_proj.weight"): tensor
-        for name, tensor in tensors.items()
-    }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mimi.safetensors"
-        save_file({name: tensor.contiguous().clone() for name, tensor in older.items()}, path)
+        save_file({older_name(name): tensor.contiguous().clone() for name, tensor in tensors.items()}, path)
         program = package.Tokenizer(str(path), num_codebooks=books)
 
     def theirs(sound: Tensor) -> Heard:
