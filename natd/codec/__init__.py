@@ -154,7 +154,9 @@ def open_tokenizer(name: str, device: str = "cpu") -> Tokenizer:
         built: Tokenizer = hybrid.Hybrid(*(open_tokenizer(part, device) for part in pair), device)
         return built
     factory: Callable[..., Tokenizer]
-    base, _, options = name.partition(":")
+    base, colon, options = name.partition(":")
+    if colon and not options:
+        raise ConfigError(f"{name!r} ends with a colon: options follow one, e.g. mimi:codebooks=32")
     if base in BUILTIN:
         module, _, attribute = BUILTIN[base].partition(":")
         factory = getattr(import_module(module), attribute)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from collections.abc import Iterable
 
-from natd.errors import SourceError
+from natd.offline.recording import is_cut, lines, opened
 from natd.tiling import TilingChecker
-from natd.wire import MAX_LINE
 
 SHOWN = 20  # faults written out; all are counted
 
@@ -20,6 +16,7 @@ class Recording:
     def __init__(self) -> None:
         self.faults: list[tuple[int, str]] = []
         self.lines = 0
+        self.cut = False  # within the line after these
         self.seconds = 0.0  # of sample time, all epochs
         self._checker = TilingChecker()
         self._epoch_s = 0.0
@@ -35,8 +32,11 @@ class Recording:
         return self.counts["epochs"] - self.counts["ends"]
 
     def feed(self, lines: Iterable[bytes]) -> None:
-        """Check every line of `lines`, each with its LF."""
+        """Check every line of `lines`, each with its LF; a last one that was cut off is of no line yet."""
         for line in lines:
+            self.cut = self.lines > 0 and is_cut(line)
+            if self.cut:
+                break
             self.lines += 1
             known, epochs = len(self._checker.faults), self.counts["epochs"]
             self._checker.feed_line(line)
@@ -54,14 +54,16 @@ class Recording:
 def check_recording(path: str) -> int:
     """Print what the recording at `path` (- for standard input) holds and its faults; 1 if there are any."""
     recording = Recording()
-    with _open(path) as file:
-        recording.feed(_lines(file))
+    with opened(path) as file:
+        recording.feed(lines(file))
     counts = recording.counts
     print(f"{recording.lines} lines, {recording.seconds:.2f} s of sample time")
     print(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count or name == "faults"))
     if recording.unfinished > 0:
         epochs = f"{recording.unfinished} of {counts['epochs']} epochs"
         print(f"note: {epochs} have no end here: rotated, cut off, or still being written")
+    if recording.cut:
+        print(f"note: cut off within line {recording.lines + 1}, which is left out")
     if not counts["epochs"]:
         recording.faults.append((recording.lines, "no header: this is not a recording of natd"))
         counts["faults"] += 1
@@ -70,22 +72,3 @@ def check_recording(path: str) -> int:
     if counts["faults"] > SHOWN:
         print(f"and {counts['faults'] - SHOWN} more faults")
     return 1 if counts["faults"] else 0
-
-
-@contextlib.contextmanager
-def _open(path: str) -> Iterator[BinaryIO]:
-    if path == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        file = open(path, "rb")
-    except OSError as error:
-        raise SourceError(f"{path}: {error.strerror}") from error
-    with file:
-        yield file
-
-
-def _lines(file: BinaryIO) -> Iterator[bytes]:
-    # Bounded, so that a file without any LF is told apart as garbage and not read into memory whole.
-    while line := file.readline(MAX_LINE + 2):
-        yield line

@@ -19,11 +19,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from natd.codebooks.fit import one_thread
 from natd.errors import ConfigError, OutputError, SourceError, WireError
+from natd.offline import recording
 from natd.offline.beside import beside
 from natd.offline.tokenize import refuse_same
 from natd.offline.voices import Run, Samples, Voice, Voices
 from natd.unpacker import Decoder, FullFrame
-from natd.wire import MAX_LINE, FormatEvent, Frame, Gap, Header, decode
+from natd.wire import FormatEvent, Frame, Gap, Header
 
 MOST_BYTES = 2**32 - 2**16  # a WAV file counts its bytes in 32 bits
 SILENT_BLOCK = 1 << 16  # samples of a pause written at a time
@@ -118,7 +119,7 @@ def decode_recording(
     that made it where the name in the header is not enough, as of weights in a folder. On one thread.
     """
     started = time.perf_counter()
-    with _opened(file) as lines, _progress(file) as progress, one_thread():
+    with recording.opened(file) as lines, _progress(file) as progress, one_thread():
         refuse_same(file, output)
         epochs = _decode(file, _events(file, lines, progress), output, Voices(layers, tokenizer), stream)
     if not epochs:
@@ -194,26 +195,11 @@ def _at(file: str, number: int) -> Iterator[None]:
 
 
 def _events(file: str, lines: BinaryIO, progress: Progress) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(iter(lambda: lines.readline(MAX_LINE + 1), b""), 1):
-        with _at(file, number):
-            event = decode(line)
+    for number, line, event in recording.events(file, lines):
         for task in progress.task_ids:
             progress.advance(task, len(line))
         if event is not None:
             yield number, event
-
-
-@contextmanager
-def _opened(file: str) -> Iterator[BinaryIO]:
-    if file == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        opened = open(file, "rb")
-    except OSError as error:
-        raise SourceError(f"{file}: {error.strerror}") from error
-    with opened:
-        yield opened
 
 
 @contextmanager

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from functools import cache, partial
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -15,15 +14,16 @@ from typing import Any, BinaryIO, Self
 from natd.codebooks.legend import entry
 from natd.codec import open_tokenizer
 from natd.engine import Engine
-from natd.errors import NatdError, SourceError, WireError
+from natd.errors import NatdError, SourceError
 from natd.llm.view import Style, View, no_words
 from natd.metrics import Metrics
+from natd.offline import recording
 from natd.offline.tail import ANSWER_S, Address, get, live
 from natd.offline.tokenize import BACKLOG_S, QUIET, stream_name
 from natd.settings import StreamSettings
 from natd.sources.file import FileSource
 from natd.stream import Stream
-from natd.wire import MAX_LINE, Event, Header, TokenizerInfo, decode
+from natd.wire import Event, Header, TokenizerInfo
 from natd_client import ask
 
 Entry = Callable[[str, int], Mapping[str, Any]]  # what a legend knows of a code of a layer
@@ -36,7 +36,7 @@ def listen_to_files(files: Sequence[str], tokenizer: str, style: Style) -> int:
         if i:
             print()
         try:
-            with _opened(file) as opened:
+            with recording.opened(file) as opened:
                 recorded = file == "-" or opened.peek(1)[:1] == b"{"
                 if recorded:
                     _show_recording(file, opened, style)
@@ -61,11 +61,7 @@ def listen_live(address: Address, stream: str | None, seconds: float | None, sty
 
 def _show_recording(file: str, lines: BinaryIO, style: Style) -> None:
     view: View | None = None
-    for number, line in enumerate(iter(lambda: lines.readline(MAX_LINE + 1), b""), 1):
-        try:
-            event = decode(line)
-        except WireError as error:
-            raise WireError(f"{file}: line {number}: {error}") from error
+    for _, line, event in recording.events(file, lines):
         if view is None:
             view = View(style, _at_hand(event.tokenizer) if isinstance(event, Header) else None)
         if event is not None:
@@ -141,17 +137,3 @@ class _Teller:
 def _show(lines: Iterable[str]) -> None:
     for line in lines:
         print(line, flush=True)
-
-
-@contextmanager
-def _opened(file: str) -> Iterator[io.BufferedReader]:
-    if file == "-":
-        assert isinstance(sys.stdin.buffer, io.BufferedReader)
-        yield sys.stdin.buffer
-        return
-    try:
-        opened = open(file, "rb")
-    except OSError as error:
-        raise SourceError(f"{file}: {error.strerror}") from error
-    with opened:
-        yield opened

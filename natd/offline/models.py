@@ -48,6 +48,8 @@ def verify(names: list[str]) -> int:
     folder, status = store.models_folder(), 0
     there = _there(folder)
     known = [name if name in there else _known(name) for name in names]
+    if not known and not there:
+        print(f"there are no models in {folder}: nat models list shows how to get them", file=sys.stderr)
     for name in known or there:
         try:
             print(f"{name}: {_verified(folder, name)}")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from natd.codec import open_tokenizer
 from natd.codec.options import named, number, parse
 from natd.errors import ConfigError
 
@@ -35,6 +36,12 @@ def test_a_value_may_be_empty_or_hold_an_equals_sign() -> None:
 def test_what_is_no_option_is_refused_and_those_there_are_named(options: str) -> None:
     with pytest.raises(ConfigError, match="mimi has no option .*: window=, codebooks=, from="):
         parse("mimi", options, DEFAULTS)
+
+
+@pytest.mark.parametrize("name", ["ears:", "mimi:", "ears:+mimi"])
+def test_a_colon_with_nothing_behind_it_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{name.partition('+')[0]}' ends with a colon: options follow one"):
+        open_tokenizer(name)
 
 
 @pytest.mark.parametrize("again", ["8", "4", "", "16:window=9"])

@@ -57,6 +57,13 @@ def test_a_recording_cut_off_is_said_but_no_fault(tmp_path, lines, capsys):
     assert "1 of 1 epochs have no end" in capsys.readouterr().out
 
 
+def test_a_recording_cut_off_within_a_line_is_said_but_no_fault(tmp_path, lines, capsys):
+    assert check_recording(write(tmp_path, [*lines[:9], lines[9][:30]])) == 0
+    assert "note: cut off within line 10, which is left out" in capsys.readouterr().out
+    assert check_recording(write(tmp_path, [lines[0][:30]])) == 1
+    assert "line 1: " in capsys.readouterr().out
+
+
 def test_many_faults_are_counted_and_few_are_shown(tmp_path, lines, capsys):
     assert check_recording(write(tmp_path, [lines[0], *([b"{}\n"] * 50)])) == 1
     out = capsys.readouterr().out

@@ -177,6 +177,20 @@ def test_what_is_no_recording_is_refused(spoken, tmp_path):
     assert not out.exists()
 
 
+def test_a_recording_that_was_cut_off_within_a_line_is_decoded_up_to_it(spoken, tmp_path, capsys):
+    story, (run,) = told(spoken, 9)
+    lines = story.lines[: 1 + 5]  # the header and five frames
+    whole, cut = tmp_path / "whole.wav", tmp_path / "cut.wav"
+    assert decode_recording(written(tmp_path, lines), whole, None, None) == 0
+    assert decode_recording(written(tmp_path, [*lines, story.lines[6][:-2]]), cut, None, None) == 0
+    assert "recording.ndjson: cut off within line 7, which is left out" in capsys.readouterr().err
+    assert len(heard(cut)) == 5 * FRAME and cut.read_bytes() == whole.read_bytes()
+    assert decode_recording(written(tmp_path, [*lines, story.lines[6][:-1]]), cut, None, None) == 0
+    assert len(heard(cut)) == 6 * FRAME  # only its line feed is missing
+    with pytest.raises(WireError, match="line 1: "):
+        decode_recording(written(tmp_path, [story.lines[0][:-2]]), cut, None, None)
+
+
 def test_streams_without_sound_and_unknown_tokenizers_are_refused(tmp_path):
     story = simple(3)
     mute = replace(story.header, layers=story.header.layers[:2])

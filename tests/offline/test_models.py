@@ -69,6 +69,12 @@ def test_verify_refuses_what_is_damaged(
     assert said in lines[-1] and len(lines) == 2 + len(MODELS)  # the others are told all the same
 
 
+def test_verify_where_nothing_is_installed_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "verify"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "" and f"there are no models in {folder}: nat models list" in told.err
+
+
 def test_verify_of_what_is_not_installed_fails(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "verify", "soundstream"]) == 65
     assert "No such file" in capsys.readouterr().err
