@@ -1,13 +1,17 @@
-"""Memory and processor time of this process and its children, as /proc tells them."""
+"""Processes: memory and processor time, as /proc tells them, and the end of a child with its parent."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +52,11 @@ def together(pids: list[int]) -> Usage:
     """The sum over processes; those that are gone count nothing."""
     each = [u for pid in pids if (u := usage(pid)) is not None]
     return Usage(sum(u.resident_bytes for u in each), sum(u.cpu_s for u in each))
+
+
+def die_with(parent: int) -> None:
+    """From now on this process is killed when `parent`, which started it, ends in any way (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before the line above
+        os._exit(0)

@@ -1,8 +1,9 @@
-"""Work in a process of its own, that ends with the wait for it."""
+"""Work in a process of its own, that ends with the wait for it, and with the process that waits."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar, cast
 
 from natd.errors import NatdError
+from natd.procfs import die_with
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,7 +27,7 @@ def apart(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     resource_tracker.ensure_running()  # which would let signals through
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_run, args=(theirs, folder, work, args, kwargs), daemon=True)
+        process = context.Process(target=_run, args=(os.getpid(), theirs, folder, work, args, kwargs), daemon=True)
         heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the process begins with it
         try:
             process.start()
@@ -47,8 +49,9 @@ def apart(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def _run(
-    out: Connection, folder: str, work: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    parent: int, out: Connection, folder: str, work: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> None:
+    die_with(parent)
     tempfile.tempdir = folder
     try:
         out.send((work(*args, **kwargs), None))

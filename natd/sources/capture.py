@@ -7,21 +7,19 @@ imports numpy and sounddevice, and never torch.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import select
-import signal
 import sys
 import time
 from dataclasses import asdict
 from typing import Any, NoReturn
 
 from natd.audio.ring import XRUN, RingWriter, Shape
+from natd.procfs import die_with
 from natd.sources.names import AmbiguousDevice, DeviceInfo, NoSuchDevice, resolve
 
 NO_PORTAUDIO = "the PortAudio library is missing: apt install libportaudio2"
-_PR_SET_PDEATHSIG = 1
 _BAD_CHANNELS, _BAD_RATE = -9998, -9997  # paInvalidChannelCount, paInvalidSampleRate
 
 
@@ -31,7 +29,7 @@ def main(argument: str) -> NoReturn:
     status = request["status_fd"]
     for fd in (status, *request.get("ring_fds", ())):
         os.set_inheritable(fd, False)  # a sound server started by PortAudio would keep them open
-    _die_with(request["parent"])
+    die_with(request["parent"])  # even while it hangs inside PortAudio
     try:
         import sounddevice  # noqa: PLC0415 - it starts PortAudio, which may hang or be missing
     except OSError as error:
@@ -98,14 +96,6 @@ def _leave(status: int, message: dict[str, Any]) -> NoReturn:
     """End at once: PortAudio's own clean-up at exit may hang."""
     _say(status, message)
     os._exit(0)
-
-
-def _die_with(parent: int) -> None:
-    """However the parent ends, this process is killed, even while it hangs inside PortAudio (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before the line above
-        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -80,3 +80,12 @@ def test_an_interrupt_from_the_terminal_ends_both_without_a_word(tmp_path, where
         os.killpg(process.pid, signal.SIGINT)
         assert (process.stdout.read(), process.stderr.read(), process.wait(60)) == (b"", b"", 130)  # both have ended
     assert not [*temporary.iterdir()]
+
+
+def test_it_ends_with_the_process_that_waits_for_it(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(WAITING)
+    with subprocess.Popen([sys.executable, program, "at work"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"at work\n"
+        process.kill()
+        assert process.stdout.read() == b""  # nobody holds the other end any more
