@@ -1,4 +1,4 @@
-"""Compiles natd/codec/kernels/*.c when natd is built or installed; where that fails natd goes without, and says so."""
+"""Compiles natd/codec/kernels/*.c when natd is built or installed; where that fails, natd goes without."""
 
 from __future__ import annotations
 

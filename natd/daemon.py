@@ -84,6 +84,7 @@ class Daemon:
             self._notifier.ready(self._summary())
             log.info("natd %s: %s", __version__, self._summary())
             await self._supervise()
+        self._look_at_recording()
         return self._exit
 
     # ---- parts
@@ -162,6 +163,13 @@ class Daemon:
 
         self._tasks[asyncio.create_task(life(), name=f"stream:{chosen.name}")] = chosen.name
         self._changed.set()
+
+    def _look_at_recording(self) -> None:
+        """What ended by itself and is not whole is an error; who stops natd has seen the log."""
+        missing = sum(sink.counters["recording_dropped"] for sink in self._sinks if isinstance(sink, FileSink))
+        if missing and not self._signalled:
+            log.error("the recording is not whole: %d lines are not in it", missing)
+            self._exit = self._exit or OutputError.exit_code
 
     def _measure(self, stream: Stream) -> None:
         labels = {"stream": stream.name}
@@ -320,7 +328,8 @@ class Daemon:
 
     def _summary(self) -> str:
         names = ", ".join(f"{s.name} ({_words(s)})" for s in self._config.stream)
-        return f"{names} by {self._config.engine.tokenizer} on {self._zeromq.publish_endpoint}"
+        endpoint = self._zeromq.publish_endpoint
+        return f"{names} by {self._config.engine.tokenizer}{'' if endpoint == OFF else f' on {endpoint}'}"
 
 
 def _words(chosen: settings.StreamSettings) -> str:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 NATD = ROOT / "natd"
 # Imports run one way: a module may import its own line and the lines above.
 ORDER = [
-    "errors clock wire endpoints procfs",
+    "errors clock wire endpoints interrupts procfs",
     "config config_faults settings packer unpacker tiling metrics audio logs notify",
     "codec codebooks sources sinks",
     "engine encoding training evaluation llm backlog intake vitals",

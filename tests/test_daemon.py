@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -110,6 +111,8 @@ def test_an_output_that_hangs_does_not_keep_the_daemon_from_ending(tmp_path):
         (["--config", "/nonexistent.toml"], 78, "/nonexistent.toml"),
         (["--source", "file:/nonexistent.wav"], 66, "/nonexistent.wav"),
         (["--source", "demo:", "--tokenizer", "nonesuch"], 78, "no tokenizer is called 'nonesuch'"),
+        (["--source", "demo:", "--tokenizer", "nonesuch", "--check"], 78, "no tokenizer is called 'nonesuch'"),
+        (["--source", "demo:", "--tokenizer", "mimi:", "--check"], 78, "'mimi:' ends with a colon"),
         (["--source", "demo:", "--publish", "tcp://0.0.0.0:5999"], 78, "CURVE"),
         (["--source", "demo:", "--http", "0.0.0.0:8099"], 78, "loopback"),
         (["--nonsense"], 2, "unrecognized"),
@@ -316,6 +319,18 @@ def test_a_recording_into_a_folder_that_is_not_there_is_refused(tmp_path):
     assert done.returncode == 73
     assert f"{tmp_path}/nowhere" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recording_that_is_not_whole_when_the_source_ends_is_an_error(tmp_path):
+    config = tmp_path / "full.toml"
+    config.write_text(
+        f'[output]\npath = "{tmp_path}/live.ndjson"\nfree_mb = 1e9\n[[stream]]\nsource = "demo:"\nseconds = 2\n'
+    )
+    with Daemon("--config", str(config), output=False) as natd:
+        assert natd.wait() == 73
+        natd.events()
+    assert "recording of live stopped: " in "".join(natd.log)
+    assert re.search(r"the recording is not whole: (2[7-9]|3\d) lines are not in it", "".join(natd.log))
 
 
 def test_systemd_hears_ready_watchdog_reload_and_stopping(tmp_path):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from natd import __version__
 from natd.cli import nat_bench, nat_models
-from natd.cli.ends import interrupted
+from natd.cli.ends import guard_output, interrupted, open_standard_files, settle_output
 from natd.cli.verbs import (
     Adds,
     Verb,
@@ -24,6 +25,7 @@ from natd.cli.verbs import (
     verb,
 )
 from natd.errors import NatdError
+from natd.interrupts import interrupts_held
 
 PUBLISH = "tcp://127.0.0.1:5556"
 CONTROL = "tcp://127.0.0.1:5557"
@@ -34,11 +36,16 @@ STATUS = """exit status: 0 done, 1 a check found a fault, 2 usage, 65 weights, 6
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; the exit status is that of the first error."""
+    open_standard_files(os.O_RDONLY)
+    guard_output()
     parser = build_parser()
     args = parser.parse_args(argv)
     join_tokenizers(parser, args)
     run: Verb = args.run
     try:
+        if args.with_torch:
+            with interrupts_held():
+                import_module("natd.codec")
         status = run(args)
         sys.stdout.flush()
         return status
@@ -48,9 +55,9 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return interrupted()
     except BrokenPipeError:
-        # The reader has what it wanted (`| head`); Python's own flush at exit must not fail on the dead pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0  # the reader has what it wanted (`| head`)
+    finally:
+        settle_output()
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -126,7 +133,7 @@ def decode(args: argparse.Namespace) -> int:
 
 def _add_check(verbs: Verbs) -> None:
     about = "check a recording of the stream: every line valid, frames and gaps without hole or overlap"
-    p = verb(verbs, "check", check, about, "nat check concert.ndjson")
+    p = verb(verbs, "check", check, about, "nat check concert.ndjson", with_torch=False)
     p.add_argument("file", metavar="FILE", help="NDJSON; - for standard input")
 
 
@@ -141,7 +148,7 @@ def check(args: argparse.Namespace) -> int:
 
 
 def _add_devices(verbs: Verbs) -> None:
-    verb(verbs, "devices", devices, "list the sound cards, with what to type for each", "nat devices")
+    verb(verbs, "devices", devices, "list the sound cards, with what to type for each", "nat devices", with_torch=False)
 
 
 def devices(args: argparse.Namespace) -> int:
@@ -152,7 +159,7 @@ def devices(args: argparse.Namespace) -> int:
 
 
 def _add_doctor(verbs: Verbs) -> None:
-    verb(verbs, "doctor", doctor, "check this machine and the installation, with cures", "nat doctor")
+    verb(verbs, "doctor", doctor, "check this machine and the installation, with cures", "nat doctor", with_torch=False)
 
 
 def doctor(args: argparse.Namespace) -> int:
@@ -167,7 +174,7 @@ def doctor(args: argparse.Namespace) -> int:
 
 def _add_tail(verbs: Verbs) -> None:
     about = "watch a running stream: what is heard in words, level, latency, losses"
-    p = verb(verbs, "tail", tail, about, "nat tail stage --endpoint tcp://127.0.0.1:5556")
+    p = verb(verbs, "tail", tail, about, "nat tail stage --endpoint tcp://127.0.0.1:5556", with_torch=False)
     p.add_argument("stream", nargs="?", metavar="STREAM", help="name of the stream (default: the only one)")
     p.add_argument("--raw", action="store_true", help="print the lines as they come")
     _add_live(p)
@@ -214,7 +221,7 @@ def listen(args: argparse.Namespace) -> int:
 
 def _add_feed(verbs: Verbs) -> None:
     about = "send a recording or the microphone to a running natd whose source is zeromq:"
-    p = verb(verbs, "feed", feed, about, "nat feed concert.flac --stream stage")
+    p = verb(verbs, "feed", feed, about, "nat feed concert.flac --stream stage", with_torch=False)
     p.add_argument("source", metavar="FILE|mic", help="audio that libsndfile reads, or mic")
     p.add_argument("--endpoint", type=endpoint, default=INGEST, help=f"natd's ingest socket (default: {INGEST})")
     p.add_argument("--stream", default="live", metavar="NAME", help="name of the stream (default: live)")

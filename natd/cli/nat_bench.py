@@ -9,7 +9,7 @@ from natd.cli.verbs import Adds, Verbs, count, endpoint, positive, threads, verb
 
 def _add_bench_latency(verbs: Verbs) -> None:
     about = "measure every stage from the microphone to a subscriber, with a daemon and a subscriber of its own"
-    p = verb(verbs, "latency", bench_latency, about, "nat bench latency --device hw:1 --seconds 60")
+    p = verb(verbs, "latency", bench_latency, about, "nat bench latency --device hw:1 --seconds 60", with_torch=False)
     p.add_argument("--seconds", type=positive, default=60.0, metavar="S", help="how long (default: 60)")
     where = p.add_mutually_exclusive_group()
     where.add_argument("--source", metavar="SOURCE", help="source of the daemon (default: demo:)")
@@ -71,7 +71,11 @@ def bench_streams(args: argparse.Namespace) -> int:
 
 
 def _add_random(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--random", action="store_true", help="random weights where the real ones are not installed")
+    p.add_argument(
+        "--random",
+        action="store_true",
+        help="random weights where the real ones are not installed (not of soundstream)",
+    )
 
 
 BENCH: Adds = (_add_bench_latency, _add_bench_encode, _add_bench_streams)

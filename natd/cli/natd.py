@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from natd import __version__
-from natd.cli.ends import interrupted
+from natd.cli.ends import interrupted, open_standard_files
 from natd.cli.verbs import add_tokenizer, join_tokenizers
 from natd.errors import NatdError
+from natd.interrupts import interrupts_held
 
 EXAMPLES = """examples:
   natd --source demo: --output -            the built-in synthesiser; no sound card needed; lines on standard output
@@ -48,14 +48,14 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--output", metavar="FILE", help="also write the lines to a file, or - for standard output")
     p.add_argument("--seconds", type=float, metavar="S", help="end after S seconds of audio")
     p.add_argument("--tap", type=Path, metavar="FILE", help="also write the captured samples, a WAV per contiguous run")
-    p.add_argument("--check", action="store_true", help="say what would run and stop; status 78 if it could not")
+    p.add_argument("--check", action="store_true", help="say what would run and stop; status 78 or 65 if it could not")
     p.add_argument("--version", action="version", version=f"natd {__version__}")
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the daemon; the exit status is that of the first error."""
-    _open_standard_files()
+    open_standard_files()
     parser = build_parser()
     args = parser.parse_args(argv)
     join_tokenizers(parser, args)
@@ -66,9 +66,12 @@ def main(argv: list[str] | None = None) -> int:
         overrides = Overrides(**flags)
         config = load(args.config, overrides)
         if args.check:
-            print(describe(config))
+            told = describe(config)  # with files that it needs and cannot use
+            _open_tokenizer(config.engine.tokenizer, config.engine.device)
+            print(told)
             return 0
-        from natd.daemon import run
+        with interrupts_held():
+            from natd.daemon import run
 
         return run(config, lambda: load(args.config, overrides))
     except NatdError as error:
@@ -78,14 +81,12 @@ def main(argv: list[str] | None = None) -> int:
         return interrupted()
 
 
-def _open_standard_files() -> None:
-    """A descriptor below 3 that is closed would become that of the next socket or file, which lines would go into."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
-    sys.stdin = sys.stdin or open(0)  # noqa: SIM115 - Python has none where it was closed
+def _open_tokenizer(name: str, device: str) -> None:
+    """An error if natd could not run with it."""
+    with interrupts_held():
+        from natd.codec import open_tokenizer
+
+    open_tokenizer(name, device)
 
 
 def _device(value: str) -> str | int:

@@ -17,8 +17,10 @@ Verb = Callable[[argparse.Namespace], int]
 Adds = tuple[Callable[[Verbs], None], ...]
 
 
-def verb(verbs: Verbs, name: str, run: Verb, about: str, example: str) -> argparse.ArgumentParser:
-    """A verb that calls `run`; its help ends with the example."""
+def verb(
+    verbs: Verbs, name: str, run: Verb, about: str, example: str, with_torch: bool = True
+) -> argparse.ArgumentParser:
+    """A verb that calls `run`, which needs torch or does not; its help ends with the example."""
     p = verbs.add_parser(
         name,
         help=about,
@@ -26,7 +28,7 @@ def verb(verbs: Verbs, name: str, run: Verb, about: str, example: str) -> argpar
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.set_defaults(run=run)
+    p.set_defaults(run=run, with_torch=with_torch)
     return p
 
 
@@ -68,7 +70,7 @@ def seed(text: str) -> int:
 
 
 def _whole(text: str, least: int, most: int) -> int:
-    if not text.isdecimal() or len(text) > len(str(most)) or not least <= int(text) <= most:
+    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(most)) or not least <= int(text) <= most:
         raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from {least} to {most}")
     return int(text)
 

@@ -43,7 +43,8 @@ def kmeans(x: Tensor, held_out: Tensor, k: int, seed: int, starts: int = 3, roun
     N < 2k.
     """
     if len(x) < 2 * k:
-        raise ModelError(f"{k} codes need at least {2 * k} frames to be fitted on, there are {len(x)}")
+        few = f"{k} codes need at least {2 * k} frames to be fitted on, there are {len(x)}"
+        raise ModelError(f"{few}: give fewer --codes or more --audio")
     runs = []
     for start in range(starts):
         rng = np.random.default_rng((seed, start))

@@ -124,7 +124,7 @@ class _Judge:
         averaged = found is not first
         self.before = found.distortion
         self.figures[what] = {**report.as_json(), "vectors": len(x), "attempts": attempt + 1, "averaged": averaged}
-        now = f"averages {first.distortion:.5g} -> {found.distortion:.5g}" if averaged else "averages kept nothing"
+        now = f"averages {first.distortion:.5g} -> {found.distortion:.5g}" if averaged else "averages would be worse"
         self.progress(
             f"{what}: {len(x)} vectors, energy left {report.energy.value:.3f} (by lot {report.energy.null:.3f}), {now}"
         )

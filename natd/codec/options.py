@@ -34,6 +34,6 @@ def named(name: str, found: Mapping[str, str], defaults: Mapping[str, str]) -> s
 
 def number(name: str, key: str, text: str, least: int, most: int) -> int:
     """`text` as a whole number in `least`..`most`; ConfigError else."""
-    if not text.isdecimal() or len(text) > MOST_DIGITS or not least <= int(text) <= most:
+    if not (text.isascii() and text.isdecimal()) or len(text) > MOST_DIGITS or not least <= int(text) <= most:
         raise ConfigError(f"{name}:{key}={text[:40]} is not a number in {least}..{most}")
     return int(text)

@@ -7,6 +7,7 @@ take turns, frame by frame, in one process. A process of its own for each number
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import sys
@@ -176,6 +177,6 @@ def _lines(
     limit = None if core is None else core.floor_ms(floor.counted(lambda: own(audio)))
     usage = procfs.usage(os.getpid())
     for label, (_, ms) in calls.items():
-        p50, p99 = statistics.median(taken[label]), sorted(taken[label])[int(0.99 * (steps - 1))]
+        p50, p99 = statistics.median(taken[label]), sorted(taken[label])[math.ceil(0.99 * steps) - 1]
         rss = 0.0 if usage is None else usage.resident_bytes / MIB
         yield Line(label, threads, streams, ms, p50, p99, rss, limit if label == name else None, weights)

@@ -24,11 +24,12 @@ def beside(output: Path) -> Iterator[Path]:
         return
     target = output.resolve()  # a link stays a link
     place = target.with_name(f".nat-{secrets.token_hex(8)}.part")
+    with _told(output):
+        if target.exists():
+            target.open("ab").close()  # what may not be written is not replaced either
+        place.touch(exist_ok=False)
     try:
         with _told(output):
-            if target.exists():
-                target.open("ab").close()  # what may not be written is not replaced either
-            place.touch(exist_ok=False)
             if target.exists():
                 shutil.copymode(target, place)
         yield place

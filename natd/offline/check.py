@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from natd.offline.recording import is_cut, lines, opened
+from natd.offline.recording import Line, opened, read
 from natd.tiling import TilingChecker
 
 SHOWN = 20  # faults written out; all are counted
@@ -16,7 +16,7 @@ class Recording:
     def __init__(self) -> None:
         self.faults: list[tuple[int, str]] = []
         self.lines = 0
-        self.cut = False  # within the line after these
+        self.cut: list[int] = []  # numbers of lines within which it was cut off
         self.seconds = 0.0  # of sample time, all epochs
         self._checker = TilingChecker()
         self._epoch_s = 0.0
@@ -31,16 +31,16 @@ class Recording:
         """Epochs without an `end`: the recording was cut off, which is no fault of the stream."""
         return self.counts["epochs"] - self.counts["ends"]
 
-    def feed(self, lines: Iterable[bytes]) -> None:
-        """Check every line of `lines`, each with its LF; a last one that was cut off is of no line yet."""
+    def feed(self, lines: Iterable[Line]) -> None:
+        """Check every line."""
         for line in lines:
-            self.cut = self.lines > 0 and is_cut(line)
-            if self.cut:
-                break
+            if line.cut:
+                self.cut.append(line.number)
+                continue
             self.lines += 1
             known, epochs = len(self._checker.faults), self.counts["epochs"]
-            self._checker.feed_line(line)
-            self.faults += [(self.lines, text) for text in self._checker.faults[known:]]
+            self._checker.feed_line(line.data)
+            self.faults += [(line.number, text) for text in self._checker.faults[known:]]
             if self.counts["epochs"] > epochs:
                 self.seconds += self._epoch_s
             self._epoch_s = self._length_s()
@@ -55,18 +55,18 @@ def check_recording(path: str) -> int:
     """Print what the recording at `path` (- for standard input) holds and its faults; 1 if there are any."""
     recording = Recording()
     with opened(path) as file:
-        recording.feed(lines(file))
+        recording.feed(read(file))
     counts = recording.counts
+    if not counts["epochs"]:
+        recording.faults.append((recording.lines, "no header: this is not a recording of natd"))
+        counts["faults"] += 1
     print(f"{recording.lines} lines, {recording.seconds:.2f} s of sample time")
     print(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count or name == "faults"))
     if recording.unfinished > 0:
         epochs = f"{recording.unfinished} of {counts['epochs']} epochs"
         print(f"note: {epochs} have no end here: rotated, cut off, or still being written")
-    if recording.cut:
-        print(f"note: cut off within line {recording.lines + 1}, which is left out")
-    if not counts["epochs"]:
-        recording.faults.append((recording.lines, "no header: this is not a recording of natd"))
-        counts["faults"] += 1
+    for number in recording.cut:
+        print(f"note: cut off within line {number}, which is left out")
     for number, text in recording.faults[:SHOWN]:
         print(f"line {number}: {text}")
     if counts["faults"] > SHOWN:

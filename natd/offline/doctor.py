@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from natd import __version__
 from natd.errors import ModelError, NatdError, SourceError
+from natd.interrupts import interrupts_held
 
 PORTS = {5555: "--ingest", 5556: "--publish", 5557: "--control", 8088: "--http"}
 SELF_TEST_S = 1.0
@@ -58,8 +59,9 @@ def check_torch() -> Iterator[Finding]:
     """The libraries torch and torchaudio import beside each other; whether there is a GPU."""
     again = f"{sys.executable} -m pip install --force-reinstall 'torch>=2.11,<2.15' 'torchaudio==2.11.*'"
     try:
-        import torch
-        import torchaudio
+        with interrupts_held():
+            import torch
+            import torchaudio
     except (ImportError, OSError) as error:
         yield Finding("torch", "fail", str(error), again)
         return
@@ -86,6 +88,9 @@ def check_kernels() -> Iterator[Finding]:
     elif found is None:
         text = "natd was installed without a C compiler: the tokenizers of other authors cost twice as much"
         yield Finding("kernels", "warn", text, again)
+    elif library.builds()[0].stem != library.fastest():
+        text = f"there is none as fast as this processor, {library.fastest()}: {library.builds()[0].name} is taken"
+        yield Finding("kernels", "warn", text, "install natd again, with gcc 11 or newer")
     else:
         yield Finding("kernels", "ok", f"compiled for this processor: {library.builds()[0].name}")
 
@@ -141,6 +146,11 @@ def check_weights() -> Iterator[Finding]:
         yield Finding("ears", "fail", str(error), f"{sys.executable} -m pip install --force-reinstall --no-deps natd")
     else:
         yield Finding("ears", "ok", f"version {spec.info.version}, {spec.info.codebook_id[:19]}…, hash right")
+    from natd.offline.models import states
+
+    for name, state in states():
+        if isinstance(state, ModelError):
+            yield Finding(name, "fail", str(state), "nat models list tells what to do about others' weights")
 
 
 def check_pipeline() -> Iterator[Finding]:

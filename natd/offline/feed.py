@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -88,7 +89,7 @@ def feed_file(path: str, target: Target, *, fast: bool) -> int:
 
 def _opened(path: str) -> soundfile.SoundFile:
     try:
-        return soundfile.SoundFile(path)
+        return soundfile.SoundFile(os.fsencode(path))
     except (soundfile.SoundFileError, OSError) as error:
         raise SourceError(f"{path}: cannot be read ({error}); {CURE}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -95,7 +96,7 @@ def recordings_of(audio_dir: Path) -> list[Recording]:
 
 def _recording(path: Path, name: str) -> Recording:
     try:
-        about = soundfile.info(path)
+        about = soundfile.info(os.fsencode(path))
         digest, size = store.file_sha256(path), path.stat().st_size
     except (soundfile.LibsndfileError, OSError) as error:
         raise SourceError(f"{path} cannot be read: {error}") from error
@@ -105,7 +106,10 @@ def _recording(path: Path, name: str) -> Recording:
 def verify(names: list[str]) -> int:
     """Look at every byte and code of the codebooks of these encoders, or of all; 65 if one is not as it should be."""
     place, status = folder(), 0
-    for stored in stored_names(names):
+    there = stored_names(names)
+    if not there:
+        print(f"there are no codebooks in {place}: nat codebook fit makes some", file=sys.stderr)
+    for stored in there:
         try:
             identity = store.verify(place, stored)
             shapes: Mapping[str, list[int]] = store.read_manifest(place, stored).get("fit", {}).get("shapes", {})

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from natd.codebooks import store
-from natd.errors import ModelError, OutputError
+from natd.errors import ConfigError, ModelError, OutputError
 
 HUB = "https://huggingface.co"
 TIMEOUT_S = 30.0  # without a byte
@@ -51,8 +51,11 @@ class _Answer:
 
 
 def url_of(repo: str, revision: str, file: str) -> str:
-    """Where a file of a repository is."""
-    return f"{(os.environ.get('HF_ENDPOINT') or HUB).rstrip('/')}/{repo}/resolve/{revision}/{file}"
+    """Where a file of a repository is; ConfigError if $HF_ENDPOINT is no place on the web."""
+    hub = os.environ.get("HF_ENDPOINT") or HUB
+    if not hub.startswith(("https://", "http://")):
+        raise ConfigError(f"HF_ENDPOINT={hub[:80]} is not the address of a hub, as {HUB} is")
+    return f"{hub.rstrip('/')}/{repo}/resolve/{revision}/{file}"
 
 
 def look(url: str) -> Remote | None:

@@ -61,13 +61,17 @@ def listen_live(address: Address, stream: str | None, seconds: float | None, sty
 
 def _show_recording(file: str, lines: BinaryIO, style: Style) -> None:
     view: View | None = None
+    begun = False
     for _, line, event in recording.events(file, lines):
+        begun = begun or isinstance(event, Header)
         if view is None:
             view = View(style, _at_hand(event.tokenizer) if isinstance(event, Header) else None)
         if event is not None:
             _show(view.feed(json.loads(line)))
-    if view is not None:
+    if view is not None and begun:
         _show(view.finish())
+    if not begun:
+        raise SourceError(f"{file}: no header of a stream: there is nothing to tell")
 
 
 async def _show_audio(file: str, tokenizer: str, style: Style) -> None:
@@ -117,6 +121,7 @@ class _Teller:
     def __init__(self, view: View) -> None:
         self.counters: dict[str, int] = {}
         self._view = view
+        self._failed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -128,7 +133,10 @@ class _Teller:
 
     def publish(self, stream: str, event: Event, line: bytes) -> None:
         """Print the lines that the event completes."""
-        _show(self._view.feed(json.loads(line)))
+        if not self._failed:  # else the stream tells its end, for which there is no output any more
+            self._failed = True
+            _show(self._view.feed(json.loads(line)))
+            self._failed = False
 
     async def drain(self) -> None:
         """Return at once: what was told is printed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -32,15 +32,22 @@ HUB = {
 
 def print_models() -> int:
     """A line for each model whose weights are not shipped: what is there, or how to get it; 65 if one is damaged."""
-    folder, status = store.models_folder(), 0
-    print(f"{folder}:\n  model        --tokenizer")
-    for name in (*HUB, *CONVERTERS):
-        try:
-            state = _state(folder, name)
-        except ModelError as error:
-            state, status = str(error), error.exit_code
+    status = 0
+    print(f"{store.models_folder()}:\n  model        --tokenizer")
+    for name, state in states():
+        status = state.exit_code if isinstance(state, ModelError) else status
         print(f"  {name:<11}  {checkpoint.asked_as(name):<16}  {state}")
     return status
+
+
+def states() -> Iterator[tuple[str, str | ModelError]]:
+    """Of each model whose weights are not shipped: what is there, or how to get it, or what is wrong with it."""
+    folder = store.models_folder()
+    for name in (*HUB, *CONVERTERS):
+        try:
+            yield name, _state(folder, name)
+        except ModelError as error:
+            yield name, error
 
 
 def verify(names: list[str]) -> int:
@@ -157,6 +164,8 @@ def _megabytes(paths: Iterable[Path]) -> str:
 def _verified(folder: Path, name: str) -> str:
     """What is said of a model whose every byte is as recorded; ModelError else."""
     own = folder / name
+    if name in CONVERTERS and not (folder / f"{name}.json").exists():
+        raise ModelError(f"{name} is not in {folder}: nat models convert {name} --from FOLDER")
     if not (own / checkpoint.CONFIG).exists() and name not in HUB:
         return f"{store.verify(folder, name)}, right"
     digests = checkpoint.verify(own)

@@ -6,10 +6,11 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from natd.errors import SourceError, WireError
-from natd.wire import MAX_LINE, Event, decode
+from natd.wire import MAX_LINE, Event, Header, decode
 
 
 @contextmanager
@@ -32,28 +33,55 @@ def lines(file: BinaryIO) -> Iterator[bytes]:
         yield line
 
 
-def is_cut(line: bytes) -> bool:
-    """Whether a recording was cut off within this line: power was lost, or it is still being written."""
-    if line.endswith(b"\n") or len(line) > MAX_LINE:
-        return False
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line, and its event (None: unknown to this version) or why it is none.
+
+    `cut`: the recording was cut off within this line: power was lost, or it is still being written. A writer that
+    goes on in such a file ends the line, and begins an epoch of its own.
+    """
+
+    number: int
+    data: bytes
+    event: Event | None
+    fault: WireError | None = None
+    cut: bool = False
+
+
+def read(file: BinaryIO) -> Iterator[Line]:
+    """Every line of a recording, each as soon as it is there unless it is wrong."""
+    numbered = enumerate(lines(file), 1)
+    this = next(numbered, None)
+    while this is not None:
+        number, data = this
+        event, fault = _decoded(data)
+        if fault is None:
+            yield Line(number, data, event)
+            this = next(numbered, None)
+            continue
+        this = next(numbered, None)
+        if this is None:
+            cut = not data.endswith(b"\n") and len(data) <= MAX_LINE
+        else:
+            cut = isinstance(_decoded(this[1])[0], Header)
+        yield Line(number, data, None, fault, cut and number > 1)
+
+
+def _decoded(line: bytes) -> tuple[Event | None, WireError | None]:
     try:
-        decode(line)
-    except WireError:
-        return True
-    return False
+        return decode(line), None
+    except WireError as error:
+        return None, error
 
 
 def events(name: str, file: BinaryIO) -> Iterator[tuple[int, bytes, Event | None]]:
     """(line number, line, its event or None if unknown) of the recording `name`; WireError says which line is wrong.
 
-    A recording that was cut off within a line ends before that line; standard error says so.
+    A line within which it was cut off is left out; standard error says so.
     """
-    for number, line in enumerate(lines(file), 1):
-        if number > 1 and is_cut(line):
-            print(f"nat: {name}: cut off within line {number}, which is left out", file=sys.stderr)
-            return
-        try:
-            event = decode(line)
-        except WireError as error:
-            raise WireError(f"{name}: line {number}: {error}") from error
-        yield number, line, event
+    for line in read(file):
+        if line.cut:
+            print(f"nat: {name}: cut off within line {line.number}, which is left out", file=sys.stderr)
+        elif line.fault is not None:
+            raise WireError(f"{name}: line {line.number}: {line.fault}") from line.fault
+        yield line.number, line.data, line.event

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import os
 import re
 import sys
 import time
@@ -214,6 +215,6 @@ def _bar(progress: Progress, file: str, engine: Engine) -> Advance:
     # Whoever opens it says what is wrong; and libsndfile would take the header off standard input for "-".
     with contextlib.suppress(soundfile.SoundFileError, OSError):
         if Path(file).is_file():
-            total = soundfile.info(file).duration * engine.spec.sr / engine.spec.frame_samples
+            total = soundfile.info(os.fsencode(file)).duration * engine.spec.sr / engine.spec.frame_samples
     task = progress.add_task(Path(file).name, total=total)
     return lambda frames: progress.advance(task, frames)

@@ -106,7 +106,7 @@ class FileSource:
         if self._path.suffix.lower() == ".raw":
             raise SourceError(f"{self.name}: raw PCM says nothing of its format; pipe it to `-` with a declared format")
         try:
-            file = soundfile.SoundFile(self._path)
+            file = soundfile.SoundFile(os.fsencode(self._path))
         except soundfile.SoundFileError as error:
             raise SourceError(f"{self.name}: not audio that libsndfile reads ({error}); {CURE}") from error
         except OSError as error:

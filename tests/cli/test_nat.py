@@ -105,6 +105,15 @@ def test_a_reader_that_leaves_is_no_error(tmp_path):
         assert (process.wait(30), process.stderr.read()) == (0, b"")
 
 
+@pytest.mark.parametrize("verb", [["models", "list"], ["check", "-"], ["codebook", "show", "ears"]], ids=" ".join)
+@pytest.mark.parametrize("where", ["> /dev/full", ">&-"])
+def test_standard_output_that_cannot_be_written_is_an_error(verb, where):
+    shell = ["bash", "-c", f'"$@" {where}', "bash", *NAT, *verb]
+    done = subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert done.stderr.startswith("nat: standard output cannot be written: ") and done.stderr.count("\n") == 1
+    assert done.returncode == 73
+
+
 @pytest.mark.parametrize("heavy", ["torch", "zmq", "rich", "numpy", "pydantic"])
 def test_the_command_line_itself_loads_nothing_heavy(heavy):
     code = (

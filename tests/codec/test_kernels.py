@@ -131,6 +131,17 @@ def test_a_damaged_library_is_refused_before_it_is_loaded(
         library.opened(so)
 
 
+def test_another_library_is_refused(tmp_path: Path) -> None:
+    other = Path(shutil.copy(Path(torch.__file__).parent / "lib" / "libshm.so", tmp_path / "other.so"))
+    known = {"library": hashlib.sha256(other.read_bytes()).hexdigest(), "sources": library.sources()}
+    other.with_suffix(".json").write_text(json.dumps(known))
+    with pytest.raises(ModelError, match=r"other\.so cannot be loaded .*natd_product.*: install natd again"):
+        library.opened(other)
+    other.with_suffix(".json").write_text("[" * 100_000)
+    with pytest.raises(ModelError, match="cannot be compared with what was built"):
+        library.opened(other)
+
+
 def test_what_is_no_library_is_refused(tmp_path: Path) -> None:
     (tmp_path / "junk.so").write_bytes(b"junk")
     known = {"library": hashlib.sha256(b"junk").hexdigest(), "sources": library.sources()}

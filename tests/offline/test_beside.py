@@ -51,7 +51,7 @@ def test_a_damaged_recording_takes_nothing_away(tokens, tmp_path, folder, there)
     before = held(folder)
     damaged = tmp_path / "damaged.ndjson"
     lines = tokens.read_bytes().splitlines(keepends=True)
-    damaged.write_bytes(b"".join(lines)[: -len(lines[-1]) // 2])
+    damaged.write_bytes(b"".join(lines)[: -len(lines[-1]) // 2] + b"\n")
     with pytest.raises(WireError, match=f"damaged.ndjson: line {len(lines)}: "):
         decode_recording(str(damaged), out, None, None)
     assert held(folder) == before

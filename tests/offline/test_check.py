@@ -64,6 +64,14 @@ def test_a_recording_cut_off_within_a_line_is_said_but_no_fault(tmp_path, lines,
     assert "line 1: " in capsys.readouterr().out
 
 
+def test_a_line_within_which_power_was_lost_is_said_but_no_fault(tmp_path, lines, capsys):
+    again = [line.replace(b'"epoch":"', b'"epoch":"2') for line in lines]
+    assert check_recording(write(tmp_path, [*lines[:9], lines[9][:30] + b"\n", *again])) == 0
+    assert "note: cut off within line 10, which is left out" in capsys.readouterr().out
+    assert check_recording(write(tmp_path, [*lines[:9], lines[9][:30] + b"\n", *lines[10:]])) == 1
+    assert "line 10: " in capsys.readouterr().out
+
+
 def test_many_faults_are_counted_and_few_are_shown(tmp_path, lines, capsys):
     assert check_recording(write(tmp_path, [lines[0], *([b"{}\n"] * 50)])) == 1
     out = capsys.readouterr().out

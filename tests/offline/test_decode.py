@@ -191,6 +191,18 @@ def test_a_recording_that_was_cut_off_within_a_line_is_decoded_up_to_it(spoken, 
         decode_recording(written(tmp_path, [story.lines[0][:-2]]), cut, None, None)
 
 
+def test_a_recording_that_was_cut_off_and_gone_on_with_is_decoded_but_for_that_line(spoken, tmp_path, capsys):
+    first, _ = told(spoken, 9)
+    second, _ = told(spoken, 4, epoch="e1")
+    lines = [*first.lines[:6], first.lines[6][:-20] + b"\n", *second.lines]
+    out = tmp_path / "out.wav"
+    assert decode_recording(written(tmp_path, lines), out, None, None) == 0
+    assert "cut off within line 7, which is left out" in capsys.readouterr().err
+    assert len(heard(out)) == (5 + 4) * FRAME
+    with pytest.raises(WireError, match="line 7: "):  # what follows is no beginning
+        decode_recording(written(tmp_path, [*lines[:7], *second.lines[1:]]), out, None, None)
+
+
 def test_streams_without_sound_and_unknown_tokenizers_are_refused(tmp_path):
     story = simple(3)
     mute = replace(story.header, layers=story.header.layers[:2])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from natd.errors import ModelError, OutputError
+from natd.errors import ConfigError, ModelError, OutputError
 from natd.offline import hub
 from tests.offline.hub_server import Hub, serving
 
@@ -44,6 +44,13 @@ def test_the_hub_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     for unset in ("", None):
         monkeypatch.setenv("HF_ENDPOINT", "") if unset == "" else monkeypatch.delenv("HF_ENDPOINT")
         assert hub.url_of("a/b", "main", "f") == "https://huggingface.co/a/b/resolve/main/f"
+
+
+@pytest.mark.parametrize("wrong", ["garbage", "file:///etc", "hub.example"])
+def test_what_is_no_hub_is_refused(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", wrong)
+    with pytest.raises(ConfigError, match=f"HF_ENDPOINT={wrong} is not the address of a hub"):
+        hub.url_of("some/toy", "main", "x")
 
 
 def test_a_file_comes_whole_with_what_the_hub_says_of_it(server: Hub, tmp_path: Path) -> None:

@@ -49,6 +49,12 @@ def test_a_recorded_stream(recorded, capsys):
     assert out.startswith("# What is heard in stage (device hw:1) by natd") and body(out) == TOLD
 
 
+def test_what_has_no_header_is_no_recording(recorded, capsys):
+    recorded.write_bytes(b"".join(recorded.read_bytes().splitlines(keepends=True)[1:]))
+    assert listen_to_files([str(recorded)], "ears", Style()) == SourceError.exit_code
+    assert "no header of a stream" in capsys.readouterr().err
+
+
 def test_a_stream_on_standard_input(recorded, monkeypatch, capsys):
     with recorded.open("rb") as opened:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(opened))

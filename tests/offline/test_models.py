@@ -77,7 +77,7 @@ def test_verify_where_nothing_is_installed_says_so(folder: Path, capsys: pytest.
 
 def test_verify_of_what_is_not_installed_fails(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "verify", "soundstream"]) == 65
-    assert "No such file" in capsys.readouterr().err
+    assert "nat models convert soundstream --from FOLDER" in capsys.readouterr().err
 
 
 def test_what_is_listed_as_a_tokenizer_is_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """Recordings to tokens: the same codes for any chunks and by any way in, and nothing but lines on standard output."""
 
+import io
 import json
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import torch
 
 from natd.errors import ConfigError, OutputError, SourceError
 from natd.offline.check import Recording
+from natd.offline.recording import read
 from natd.offline.tokenize import stream_name, tokenize_files
 from natd.wire import decode
 from tests.codec.look_ahead_models import published, save
@@ -42,7 +44,7 @@ def whole(recording, tmp_path_factory) -> list[bytes]:
 
 def test_a_recording_is_tiled_by_frames(whole, recording):
     checked = Recording()
-    checked.feed(whole)
+    checked.feed(read(io.BytesIO(b"".join(whole))))
     frames = soundfile.info(recording).frames * 24000 // 44100 // 1920
     assert checked.faults == []
     assert (checked.counts["frames"], checked.counts["gaps"], checked.counts["ends"]) == (frames, 0, 1)
@@ -125,7 +127,7 @@ def test_a_bad_file_does_not_stop_the_others(recording, tmp_path, capsys):
     out = tmp_path / "out.ndjson"
     assert tokenize_files([str(recording), str(bad), str(recording)], out, "ears", 1000.0) == SourceError.exit_code
     checked = Recording()
-    checked.feed(out.read_bytes().splitlines(keepends=True))
+    checked.feed(read(io.BytesIO(out.read_bytes())))
     assert checked.faults == []
     assert (checked.counts["epochs"], checked.counts["frames"], checked.counts["ends"]) == (2, 62, 2)
     said = capsys.readouterr()
@@ -207,7 +209,7 @@ def test_an_interrupted_recording_is_ended_as_any_other():
         lines += process.stdout.readlines()
         assert (process.wait(60), process.stderr.read()) == (130, b"")
     checked = Recording()
-    checked.feed(lines)
+    checked.feed(read(io.BytesIO(b"".join(lines))))
     end = decode(lines[-1])
     assert checked.faults == [] and checked.counts["ends"] == 1
     assert end.reason == "shutdown" and end.frames == checked.counts["frames"] > 0

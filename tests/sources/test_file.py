@@ -55,6 +55,13 @@ if RECORDINGS:
         np.testing.assert_array_equal(samples_of(events), want)
 
 
+def test_a_name_that_is_no_text(tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.wav")
+    soundfile.write(os.fsencode(path), np.zeros(100, np.float32), 8000)
+    _, events = asyncio.run(read(FileSource(path)))
+    assert assert_contiguous(events) == 100
+
+
 def test_paced_blocks_come_when_they_would_have_been_heard(tmp_path):
     time = FakeTime()
     path = write(tmp_path / "a.wav", NOISE[:44_100], subtype="FLOAT")

@@ -88,13 +88,20 @@ def fits_none() -> bool:
     return platform.machine() in ("x86_64", "AMD64") and torch.backends.cpu.get_cpu_capability() not in LEVELS
 
 
+def _fitting() -> tuple[str, ...]:
+    if platform.machine() in ("x86_64", "AMD64"):
+        return LEVELS.get(torch.backends.cpu.get_cpu_capability(), ())
+    return (platform.machine(),)
+
+
+def fastest() -> str | None:
+    """The build that this processor runs best; None where none is made for it."""
+    return next(iter(_fitting()), None)
+
+
 def builds() -> list[Path]:
     """The libraries that this processor runs, the fastest first."""
-    if platform.machine() in ("x86_64", "AMD64"):
-        fitting = LEVELS.get(torch.backends.cpu.get_cpu_capability(), ())
-    else:
-        fitting = (platform.machine(),)
-    return [path for level in fitting if (path := Path(__file__).parent / "built" / f"{level}.so").exists()]
+    return [path for level in _fitting() if (path := Path(__file__).parent / "built" / f"{level}.so").exists()]
 
 
 def opened(path: Path) -> ctypes.CDLL:
@@ -104,7 +111,7 @@ def opened(path: Path) -> ctypes.CDLL:
         about = json.loads(path.with_suffix(".json").read_text())
         whole = hashlib.sha256(path.read_bytes()).hexdigest() == about["library"]
         made_of = about["sources"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"{path} cannot be compared with what was built ({error!r}): {cure}") from error
     if not whole:
         raise ModelError(f"{path} is damaged: {cure}")
@@ -112,11 +119,11 @@ def opened(path: Path) -> ctypes.CDLL:
         raise ModelError(f"{path} was compiled from other sources than lie beside it: {cure}")
     try:
         library = ctypes.CDLL(str(path))
-    except OSError as error:
+        for name, arguments in SIGNATURES.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = arguments, None
+    except (OSError, AttributeError) as error:
         raise ModelError(f"{path} cannot be loaded ({error}): {cure}") from error
-    for name, arguments in SIGNATURES.items():
-        function = getattr(library, name)
-        function.argtypes, function.restype = arguments, None
     return library
 
 
