@@ -6,8 +6,7 @@ appendix A.1); what serves unheard vectors no better is not kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,17 +100,6 @@ def refine(x: Tensor, held_out: Tensor, found: Fit, seed: int, rounds: int = EMA
     dead = torch.bincount(nearest(x, centres)[0], minlength=k) == 0
     worse = distortion >= found.distortion or bool(dead.any()) or len(twins(centres)) > 0
     return found if worse else Fit(centres, distortion, found.tried)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """What is done frame by frame, or must come out the same on any machine of its kind, is done on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def nearest(x: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:

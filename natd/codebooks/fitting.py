@@ -21,6 +21,7 @@ from natd.codebooks.fit import Fit, Progress, nearest
 from natd.codebooks.hearing import Encoder, Heard, Recording, hear
 from natd.codebooks.naming import note_near
 from natd.codec.descriptors import DESCRIPTORS, GATED
+from natd.codec.threads import one_thread
 from natd.errors import ConfigError, ModelError
 
 METHOD = 1  # counts changes of how codebooks are fitted
@@ -66,7 +67,7 @@ def fit_codebooks(
         if found is not None:
             return found
     heard = hear(encoder, recordings, plan.vectors, plan.seed, progress)
-    with fit.one_thread():  # whose number shapes the sums
+    with one_thread():  # whose number shapes the sums
         tensors, figures = fit_layers(heard, plan, progress)
         legend = legend_of(heard, tensors)
     how = {"key": key, "method": METHOD, "plan": _json(plan), "figures": figures, "recordings": _listed(recordings)}

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from natd.codebooks.fit import Progress, one_thread
+from natd.codebooks.fit import Progress
 from natd.codec import mel
 from natd.codec.descriptors import FrontEnd
+from natd.codec.threads import one_thread
 from natd.errors import ModelError
 
 TOGETHER, TOGETHER_S = 8, 240.0  # recordings heard side by side, and how long all of them are at most

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from natd.codec.packed import Linear
+from natd.codec.threads import one_thread
 
 
 class Transformer:
@@ -162,7 +163,8 @@ def _unnormalized(tensors: Mapping[str, Tensor], name: str) -> Tensor:
     """The weight of a convolution that is stored as a length for each tap and a direction."""
     new = f"{name}.parametrizations.weight.original"
     length, direction = (f"{new}0", f"{new}1") if f"{new}0" in tensors else (f"{name}.weight_g", f"{name}.weight_v")
-    return torch._weight_norm(tensors[direction], tensors[length], 2)
+    with one_thread():  # a sum of so many would be split over threads
+        return torch._weight_norm(tensors[direction], tensors[length], 2)
 
 
 def _pair(tensors: Mapping[str, Tensor], name: str) -> list[Tensor]:

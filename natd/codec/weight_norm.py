@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from natd.codec.threads import one_thread
+
 PAIRS = (  # what torch calls the length and the direction: since 2.0, and before
     (".parametrizations.weight.original0", ".parametrizations.weight.original1"),
     (".weight_g", ".weight_v"),
@@ -24,5 +26,6 @@ def folded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             base = name.removesuffix(length).removesuffix(direction)
             if f"{base}.weight" in found:
                 continue
-            found[f"{base}.weight"] = torch._weight_norm(found.pop(base + direction), found.pop(base + length), 0)
+            with one_thread():  # long sums would be split over threads
+                found[f"{base}.weight"] = torch._weight_norm(found.pop(base + direction), found.pop(base + length), 0)
     return found

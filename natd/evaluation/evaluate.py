@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from natd.codebooks.fit import one_thread
 from natd.codec import Tokenizer, open_tokenizer
+from natd.codec.threads import one_thread
 from natd.evaluation import (
     acoustic,
     calibration,

@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from natd.codebooks.fit import one_thread
+from natd.codec.threads import one_thread
 from natd.errors import ConfigError, OutputError, SourceError, WireError
 from natd.offline import recording
 from natd.offline.beside import beside

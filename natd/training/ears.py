@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from natd.codebooks import store
-from natd.codebooks.fit import one_thread
 from natd.codec import ears
 from natd.codec.devices import present
+from natd.codec.threads import one_thread
 from natd.errors import OutputError
 from natd.evaluation import evaluate
 from natd.training import (

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from natd.codebooks.fit import one_thread
 from natd.codec.descriptors import FrontEnd
 from natd.codec.mel import FRAME
+from natd.codec.threads import one_thread
 from natd.training.recordings import Clip, samples_of
 
 BATCH = 16

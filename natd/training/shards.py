@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from natd.codebooks import hearing
-from natd.codebooks.fit import one_thread
 from natd.codec.descriptors import FrontEnd
 from natd.codec.mel import FRAME
+from natd.codec.threads import one_thread
 from natd.training.corpus import USUAL, Amounts, Job, Take, jobs, takes
 
 Progress = Callable[[str], None]

@@ -73,11 +73,3 @@ def test_averages_that_would_leave_a_dead_code_are_not_kept() -> None:
     centres = torch.cat([x[:20], torch.full((1, 16), 1000.0)])
     start = fit.Fit(centres, float(fit.nearest(y, centres)[1].double().mean()), ())
     assert fit.refine(x, y, start, 0) is start
-
-
-def test_one_thread_gives_the_threads_back() -> None:
-    before = torch.get_num_threads()
-    with pytest.raises(KeyError), fit.one_thread():
-        assert torch.get_num_threads() == 1
-        raise KeyError
-    assert torch.get_num_threads() == before

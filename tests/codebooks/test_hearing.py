@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from natd.codebooks import hearing
-from natd.codebooks.fit import one_thread
 from natd.codebooks.hearing import Recording, hear, held_out
 from natd.codec.descriptors import COLUMN
+from natd.codec.threads import one_thread
 from natd.errors import ModelError
 from tests.codebooks.toy_encoder import FRAME, SR, ToyEncoder, recording, recordings
 

@@ -1,9 +1,20 @@
 """Folded weights are those that torch computes from its two ways to write a normalized one."""
 
+from collections.abc import Callable, Iterator
+
 import pytest
 import torch
 
+from natd.codec import ssl_transformer
 from natd.codec.weight_norm import folded
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """As many as before, afterwards."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("module", [torch.nn.Conv1d(6, 4, 3), torch.nn.ConvTranspose1d(6, 4, 3)])
@@ -24,3 +35,20 @@ def test_the_weight_is_torch_s(module: torch.nn.Module) -> None:
 def test_half_a_pair_is_an_error() -> None:
     with pytest.raises(KeyError, match="weight_v"):
         folded({"a.weight_g": torch.ones(1)})
+
+
+@pytest.mark.parametrize("fold", [
+    lambda g, v: folded({"a.weight_g": g[:, None, None], "a.weight_v": v})["a.weight"],
+    lambda g, v: ssl_transformer._unnormalized({"a.weight_g": g, "a.weight_v": v.movedim(0, 2)}, "a"),
+])  # fmt: skip
+def test_long_sums_are_the_same_on_any_number_of_threads(
+    fold: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], threads: None
+) -> None:
+    g = torch.rand(8, generator=torch.Generator().manual_seed(0)) + 0.5
+    v = torch.randn(8, 768, 96, generator=torch.Generator().manual_seed(1))
+    found = []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        found.append(fold(g, v))
+        assert torch.get_num_threads() == count
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
