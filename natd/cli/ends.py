@@ -45,8 +45,9 @@ def guard_output() -> None:
     if sys.stdout is not sys.__stdout__:
         return  # somebody listens within this process
     raw = _Output(1, "w", closefd=False)
-    encoding, errors = (sys.stdout.encoding, sys.stdout.errors) if sys.stdout else ("utf-8", None)
-    sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors, line_buffering=raw.isatty())
+    encoding = sys.stdout.encoding if sys.stdout else "utf-8"
+    # What a terminal cannot show is no reason to say nothing.
+    sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), encoding, "replace", line_buffering=raw.isatty())
 
 
 def settle_output() -> None:

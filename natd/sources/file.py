@@ -50,7 +50,7 @@ class FileSource:
         clock: Clock | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self.name = os.fspath(path)
+        self.name = os.fsencode(path).decode("utf-8", "backslashreplace")  # a name that is no text is told as one
         self.counters = {"file_loops": 0}
         self.timed = paced
         self._path, self._paced, self._loop, self._block_ms = Path(path), paced, loop, block_ms

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import signal
 import subprocess
@@ -112,6 +113,12 @@ def test_standard_output_that_cannot_be_written_is_an_error(verb, where):
     done = subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     assert done.stderr.startswith("nat: standard output cannot be written: ") and done.stderr.count("\n") == 1
     assert done.returncode == 73
+
+
+def test_a_terminal_that_cannot_show_all_letters_is_no_error(tmp_path):
+    env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "NATD_MODELS": str(tmp_path)}
+    done = subprocess.run([*NAT, "codebook", "show", "ears", "S1"], env=env, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"") and done.stdout.isascii()
 
 
 @pytest.mark.parametrize("heavy", ["torch", "zmq", "rich", "numpy", "pydantic"])

@@ -58,8 +58,9 @@ if RECORDINGS:
 def test_a_name_that_is_no_text(tmp_path):
     path = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.wav")
     soundfile.write(os.fsencode(path), np.zeros(100, np.float32), 8000)
-    _, events = asyncio.run(read(FileSource(path)))
-    assert assert_contiguous(events) == 100
+    source = FileSource(path)
+    _, events = asyncio.run(read(source))
+    assert assert_contiguous(events) == 100 and source.name == f"{tmp_path}/bad\\xff.wav"
 
 
 def test_paced_blocks_come_when_they_would_have_been_heard(tmp_path):
