@@ -38,11 +38,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run one verb; the exit status is that of the first error."""
     open_standard_files(os.O_RDONLY)
     guard_output()
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    join_tokenizers(parser, args)
-    run: Verb = args.run
     try:
+        parser = build_parser()
+        args = parser.parse_args(argv)
+        join_tokenizers(parser, args)
+        run: Verb = args.run
         if args.with_torch:
             with interrupts_held():
                 import_module("natd.codec")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import resource_tracker
@@ -12,6 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar, cast
 
 from natd.errors import NatdError
+from natd.interrupts import interrupts_held
 from natd.procfs import die_with
 
 P = ParamSpec("P")
@@ -28,17 +28,15 @@ def apart(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_run, args=(os.getpid(), theirs, folder, work, args, kwargs), daemon=True)
-        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the process begins with it
         try:
-            process.start()
-            theirs.close()
-            signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+            with interrupts_held():  # as they are in the process that begins here
+                process.start()
+                theirs.close()
             result, error = ours.recv()
         except EOFError:
             process.join()
             raise NatdError(f"a process of its own ended with status {process.exitcode} and said nothing") from None
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, heard)
             ours.close()
             if process.pid is not None:
                 process.kill()

@@ -39,7 +39,10 @@ class Recording:
                 continue
             self.lines += 1
             known, epochs = len(self._checker.faults), self.counts["epochs"]
-            self._checker.feed_line(line.data)
+            if line.event is None:  # which the checker says of, or counts as unknown
+                self._checker.feed_line(line.data)
+            else:
+                self._checker.feed(line.event)
             self.faults += [(line.number, text) for text in self._checker.faults[known:]]
             if self.counts["epochs"] > epochs:
                 self.seconds += self._epoch_s

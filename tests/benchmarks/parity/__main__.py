@@ -2,8 +2,8 @@
 
 Every tokenizer of others, at its published shape over seeded random weights, beside the program of its authors (or
 transformers) on the same sound: how many codes are equal, and where one is not, whether float32 can tell the two
-candidates apart. Then what a stream must not depend on. Takes about half an hour; NAMES take less. The status is 1 if
-anything differs by more than rounding.
+candidates apart. The sound that both decode is compared too. Then what a stream must not depend on. Takes about two
+hours on one core; NAMES take less. The status is 1 if anything differs by more than rounding.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ from tests.benchmarks.parity.subject import Company, Subject, watching
 from tests.codec.look_ahead_models import SNAC, NoiseBlock, Published, fill, fit
 
 FITTED_S = 20.0  # of sound, that codebooks are drawn from
-SOUND_S = 16.0  # of what is decoded: the decoders are slow
 ALIGN = 4  # frames: what SNAC looks at together
 
 
@@ -84,7 +83,6 @@ def _subject(
     return Subject(
         name, against, tokenizer, theirs, [Chain(range(len(books)), Factorised(books))],
         lambda codes: published.decode([layer[None] for layer in codes]).flatten(), others, company=heavy, align=ALIGN,
-        sound_s=SOUND_S,
     )  # fmt: skip
 
 

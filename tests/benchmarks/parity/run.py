@@ -120,11 +120,7 @@ def _cut(theirs: Heard, ours: Heard) -> Heard:
 def _sound(subject: Subject, theirs: Heard, ours: Heard, say: Say) -> tuple[float, float]:
     """Their codes, decoded by both: the largest difference, the loudest sample."""
     assert subject.their_sound is not None
-    spec = subject.tokenizer.spec
-    frames = len(ours.codes[0]) // spec.layers[0].per_frame
-    few = int(subject.sound_s * spec.sr / spec.frame_samples) // subject.align * subject.align
-    pairs = zip(_cut(theirs, ours).codes, spec.layers, strict=True)
-    codes = [layer[: min(frames, few) * about.per_frame] for layer, about in pairs]
+    codes = _cut(theirs, ours).codes
     say("theirs decodes")
     with torch.inference_mode():
         expected = subject.their_sound(codes)

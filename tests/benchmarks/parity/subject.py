@@ -26,8 +26,8 @@ class Subject:
 
     `theirs` gives what the model makes of whole sounds [1, N], `their_sound` samples [N] of its codes. `others` opens
     the same with options that must change no code. Without `company`
-    nothing but codes and sound is compared. `align`: frames that a sound must be whole in. `sound_s`: how much
-    is decoded, at most. `judged`: whether codes must be equal but for near ties.
+    nothing but codes and sound is compared. `align`: frames that a sound must be whole in. `judged`: whether
+    codes must be equal but for near ties.
     """
 
     name: str
@@ -40,7 +40,6 @@ class Subject:
     more: Callable[[Tensor, Heard], str] | None = None  # what else is to be said, of the sound and natd's codes
     company: Company | None = Company(50, 12)
     align: int = 1
-    sound_s: float = 1e9
     judged: bool = True
     memory: dict[str, Any] = field(default_factory=dict)  # what natd gave: beside another program it is the same
 
