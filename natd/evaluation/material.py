@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ def choose(audio_dir: Path, seed: int) -> tuple[list[Clip], list[Clip]]:
         if seconds >= FIT_SECONDS:
             break
         drawn.add(others[i])
-        seconds += min(FIT_EXCERPT_S, soundfile.info(others[i].path).duration)
+        seconds += min(FIT_EXCERPT_S, soundfile.info(os.fsencode(others[i].path)).duration)
     fit = [c for c in clips if c.part == "fit" and (c.label or c in drawn)]
     return fit, [c for c in clips if c.part == "held"]
 

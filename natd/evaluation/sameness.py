@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -61,7 +62,7 @@ def _recordings(clips: Sequence[Clip], spec: Spec) -> list[tuple[NDArray[np.floa
     for clip in clips:
         if left <= 0.0:
             break
-        with soundfile.SoundFile(clip.path) as file:
+        with soundfile.SoundFile(os.fsencode(clip.path)) as file:
             samples = file.read(int(min(HELD_EXCERPT_S, left) * file.samplerate), dtype="float32", always_2d=True)
             seconds = len(samples) / file.samplerate
             if seconds * spec.sr >= 2 * spec.frame_samples:

@@ -35,6 +35,7 @@ class Wave:
     """A mono WAV file of 16 bits being written."""
 
     file: soundfile.SoundFile
+    number: int  # its descriptor
     rate: int
     samples: int = 0
 
@@ -44,7 +45,7 @@ class Wave:
         try:
             self.file.write(np.clip(samples, -1.0, 1.0))
         except (soundfile.SoundFileError, OSError) as error:
-            raise OutputError(f"the samples cannot be written: {error}") from error
+            raise OutputError(f"the samples cannot be written: {self._refusal() or error}") from error
 
     def rest(self, samples: int) -> None:
         """Add silence."""
@@ -53,6 +54,14 @@ class Wave:
         while samples:
             self.write(np.zeros(min(samples, SILENT_BLOCK), np.float32))
             samples -= min(samples, SILENT_BLOCK)
+
+    def _refusal(self) -> str | None:
+        """What the system says to a page more: libsndfile keeps the reason to itself."""
+        try:
+            os.write(self.number, bytes(4096))
+        except OSError as error:
+            return error.strerror
+        return None
 
     def _reserve(self, samples: int) -> None:
         self.samples += samples
@@ -182,7 +191,7 @@ def _wave(output: Path, rate: int) -> Iterator[Wave]:
         except soundfile.SoundFileError as error:
             raise OutputError(f"{output} cannot hold a WAV file: {error}") from error
         with file:
-            yield Wave(file, rate)
+            yield Wave(file, number, rate)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def clips_of(audio_dir: Path) -> list[Clip]:
 def samples_of(path: Path, sr: int = SR, seconds: float | None = None) -> NDArray[np.float32]:
     """Mono samples (of the first `seconds`) at `sr` float32: mean of the channels, soxr HQ; SourceError if bad."""
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             rate = file.samplerate
             data = file.read(-1 if seconds is None else int(seconds * rate), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:

@@ -21,6 +21,7 @@ from natd.wire import decode, encode
 from tests.codec.look_ahead_models import published, save
 from tests.codec.look_ahead_models import sound as noise
 from tests.codec.soundstream_weights import random_weights
+from tests.sinks.test_files import no_file_beyond
 from tests.streams import Story, Teller, header, simple
 
 FRAME = soundstream.FRAME
@@ -257,6 +258,14 @@ def test_a_place_where_nothing_can_be_written_is_named(spoken, tmp_path):
     for out, said in ((tmp_path, "Is a directory"), (tmp_path / "none" / "out.wav", "No such file or directory")):
         with pytest.raises(OutputError, match=f"^{out}: {said}$"):
             decode_recording(file, out, None, None)
+
+
+def test_a_full_disk_is_called_that_and_the_file_there_is_kept(spoken, tmp_path):
+    file, out = written(tmp_path, told(spoken, 40)[0].lines), tmp_path / "out.wav"
+    out.write_bytes(b"dear")
+    with no_file_beyond(16_000), pytest.raises(OutputError, match="^the samples cannot be written: File too large$"):
+        decode_recording(file, out, None, None)
+    assert out.read_bytes() == b"dear" and sorted(tmp_path.iterdir()) == [out, Path(file)]
 
 
 def test_standard_input(spoken, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The card: credits of what was fitted on and of nothing else, figures as they were measured."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,13 @@ def test_which_recordings_are_held_out(audio: Path) -> None:
     assert parts["recordings/speech_198.wav"] == "fit" and parts["recordings/speech_5703.wav"] == "held"
     assert parts["music/dev/rock_0__ada.wav"] == "held" and parts["sounds/train/wind__Cy1_howl.wav"] == "fit"
     assert len(samples_of(audio / "music/dev/rock_0__ada.wav")) == 12_000
+
+    odd = Path(os.fsdecode(b"%s/music/train/odd\xff.wav" % os.fsencode(audio)))  # no UTF-8
+    odd.hardlink_to(audio / "music/dev/rock_0__ada.wav")
+    try:
+        assert len(samples_of(odd)) == 12_000
+    finally:
+        odd.unlink()
 
 
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
