@@ -21,6 +21,7 @@ from torch import Tensor
 
 from natd.codebooks import store
 from natd.codec.families import check_config, check_tensors
+from natd.codec.trial import finite
 from natd.errors import ModelError
 
 CONFIG, WEIGHTS, MANIFEST = "config.json", "model.safetensors", "manifest.json"
@@ -49,6 +50,7 @@ def open_checkpoint(name: str, repo: str, folder: Path | None = None) -> Checkpo
         check_config(name, config, folder)
         tensors = load_file(folder / WEIGHTS)
         check_tensors(name, tensors, folder)
+        _check_numbers(tensors, folder)
     except ModelError as error:
         raise ModelError(f"{name}: {error}; {_mend(name, folder)}") from error
     except (OSError, SafetensorError) as error:
@@ -66,6 +68,13 @@ def complete(name: str) -> Iterator[None]:
         raise ModelError(f"{name}: the checkpoint lacks what the tokenizer needs: {lacking}") from error
     except (TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
         raise ModelError(f"{name}: config.json and the weights do not fit the tokenizer: {error}") from error
+
+
+def small(key: str, value: Any) -> float:
+    """What config.json has as `key`, to be added to a variance; ValueError if it cannot be that."""
+    if not 0.0 < float(value) < 1.0:
+        raise ValueError(f"config.json says {key}={value!r}, which is not between 0 and 1")
+    return float(value)
 
 
 def installed(name: str, repo: str) -> Path:
@@ -166,6 +175,12 @@ def cure(name: str) -> str:
 def asked_as(name: str) -> str:
     """What to type for the model `snac_24khz` as a tokenizer: `snac:model=24khz`."""
     return name.replace("_", ":model=")
+
+
+def _check_numbers(tensors: Mapping[str, Tensor], folder: Path) -> None:
+    for name, tensor in tensors.items():
+        if not finite(tensor):
+            raise ModelError(f"{folder / WEIGHTS}: {name} holds what is no number")
 
 
 def _mend(name: str, folder: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
+import torch
 from torch import Tensor
 
 from natd.codec.checkpoint import Checkpoint, complete, open_checkpoint
@@ -17,6 +18,7 @@ from natd.codec.factorised import FactorisedCodebook, FactorisedQuantizer
 from natd.codec.look_ahead import Identity, LookAheadCodec, check_rate, coded_by, folder_of
 from natd.codec.options import named, number, parse
 from natd.codec.snake_net import Builder, Unit
+from natd.codec.trial import tried
 from natd.codec.weight_norm import folded
 from natd.errors import ConfigError
 
@@ -61,7 +63,9 @@ def build(checkpoint: Checkpoint, options: str = "", device: str = "cpu") -> Loo
     """The codec over a checkpoint; ConfigError for options it has not, ModelError for a checkpoint of another model."""
     model, books, frames = _asked(options)
     check_rate(NAME, checkpoint.config, RATES[model])
-    tensors = {name: tensor.to(device) for name, tensor in folded(checkpoint.tensors).items()}
+    if parse(NAME, options, OPTIONS)["codebooks"]:
+        number(NAME, "codebooks", str(books), 1, _books(checkpoint.tensors))
+    tensors = {name: tensor.to(device, torch.float32) for name, tensor in folded(checkpoint.tensors).items()}
     strides = checkpoint.config["downsampling_ratios"]
     quantizer = FactorisedQuantizer(
         [
@@ -87,7 +91,7 @@ def _asked(options: str) -> tuple[str, int, int]:
 
 
 def _books(tensors: Mapping[str, Tensor]) -> int:
-    return sum(name.startswith("quantizer.") and name.endswith(".codebook.weight") for name in tensors)
+    return len({name.split(".")[2] for name in tensors if name.startswith("quantizer.quantizers.")})
 
 
 def open_tokenizer(device: str = "cpu", options: str = "") -> LookAheadCodec:
@@ -96,4 +100,4 @@ def open_tokenizer(device: str = "cpu", options: str = "") -> LookAheadCodec:
     folder = folder_of(parse(NAME, options, OPTIONS)["from"])
     checkpoint = open_checkpoint(f"{NAME}_{model}", f"descript/dac_{model}", folder)
     with complete(NAME):
-        return build(checkpoint, options, device)
+        return tried(build(checkpoint, options, device))

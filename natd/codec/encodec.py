@@ -28,6 +28,7 @@ from natd.codec.graph import Recorder
 from natd.codec.lstm import LSTM
 from natd.codec.options import number, parse
 from natd.codec.rvq import EuclideanQuantizer
+from natd.codec.trial import tried
 from natd.codec.weight_norm import folded
 from natd.errors import ConfigError, ModelError
 from natd.wire import Layer, TokenizerInfo
@@ -37,9 +38,10 @@ ARITHMETIC = 2  # counts changes of the order of sums: with another one a near t
 BANDWIDTHS = {"1.5": 2, "3": 4, "6": 8, "12": 16, "24": 32}  # kbit/s -> codebooks
 DEFAULTS = {"bandwidth": "6", "frames": "8", "from": ""}
 LEAST, MOST = 7, 75  # latents in a frame
+SR = 24_000  # Hz
 EXPECTED = {
     "audio_channels": 1, "normalize": False, "norm_type": "weight_norm", "use_causal_conv": True,
-    "pad_mode": "reflect", "trim_right_ratio": 1.0, "chunk_length_s": None,
+    "pad_mode": "reflect", "trim_right_ratio": 1.0, "chunk_length_s": None, "sampling_rate": SR,
 }  # fmt: skip
 
 
@@ -68,7 +70,7 @@ class EnCodec:
         self._recorder: Recorder[seanet.ChainState] = Recorder(self.step, traced=False)
         self.glossary: Mapping[str, Mapping[int, str]] = {}
         settings = {"weights": checkpoint.digest, "codebooks": count, "arithmetic": ARITHMETIC}
-        self.spec = _spec(options, settings, config["sampling_rate"], math.prod(strides), latents, len(books[0]))
+        self.spec = _spec(options, settings, math.prod(strides), latents, len(books[0]))
 
     def initial_state(self, batch: int) -> seanet.ChainState:
         """State of `batch` streams that have heard nothing."""
@@ -109,7 +111,7 @@ def open_tokenizer(device: str = "cpu", options: str = "") -> EnCodec:
     folder = parse(NAME, options, DEFAULTS)["from"]
     checkpoint = open_checkpoint(NAME, REPO, Path(folder).expanduser() if folder else None)
     with complete(NAME):
-        return EnCodec(checkpoint, options, device)
+        return tried(EnCodec(checkpoint, options, device))
 
 
 def _asked(options: str) -> tuple[int, int]:
@@ -130,7 +132,7 @@ def _lstm(tensors: Mapping[str, Tensor], prefix: str) -> LSTM:
     return LSTM({name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)})
 
 
-def _spec(options: str, settings: Mapping[str, Any], sr: int, hop: int, latents: int, codes: int) -> Spec:
+def _spec(options: str, settings: Mapping[str, Any], hop: int, latents: int, codes: int) -> Spec:
     layers = [
         Layer(f"A{i}", "acoustic", "sound, coarsest" if i == 0 else f"sound, residual {i}", codes, latents)
         for i in range(settings["codebooks"])
@@ -138,4 +140,4 @@ def _spec(options: str, settings: Mapping[str, Any], sr: int, hop: int, latents:
     asked = ":".join(f"{k}={v}" for k, v in parse(NAME, options, DEFAULTS).items() if k != "from" and v != DEFAULTS[k])
     identity = f"sha256:{hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()}"
     info = TokenizerInfo(f"{NAME}:{asked}" if asked else NAME, VERSION, identity)
-    return Spec(info, sr, latents * hop, tuple(layers))
+    return Spec(info, SR, latents * hop, tuple(layers))

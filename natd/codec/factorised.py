@@ -58,6 +58,8 @@ class FactorisedQuantizer:
 
     def __init__(self, books: list[FactorisedCodebook]) -> None:
         self.books = books
+        if len({book.codes.shape for book in books}) > 1:
+            raise ValueError(f"one quantizer with codebooks of {[tuple(book.codes.shape) for book in books]}")
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Vectors [B, T, C] -> per codebook the codes [B, T / stride]."""

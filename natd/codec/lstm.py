@@ -30,7 +30,7 @@ class LSTM:
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        depth = sum(name.startswith("weight_ih_l") for name in tensors)
+        depth = len({name.rpartition("_l")[2] for name in tensors})
         self.width = tensors["weight_hh_l0"].shape[1]
         self._like = tensors["weight_hh_l0"]
         self._layers = [_Layer(tensors, f"l{i}", self.width) for i in range(depth)]

@@ -20,13 +20,14 @@ import torch
 from torch import Tensor
 
 from natd.codec import Spec, seanet
-from natd.codec.checkpoint import Checkpoint, complete, open_checkpoint
+from natd.codec.checkpoint import Checkpoint, complete, open_checkpoint, small
 from natd.codec.graph import Recorder
 from natd.codec.options import number, parse
 from natd.codec.packed import Linear
 from natd.codec.packed_conv import Conv, TailState
 from natd.codec.rvq import EuclideanQuantizer
 from natd.codec.transformer import Layout, Transformer, TransformerState
+from natd.codec.trial import tried
 from natd.errors import ConfigError, ModelError
 from natd.wire import Layer, TokenizerInfo
 
@@ -39,7 +40,7 @@ MOST_WINDOW = 10_000  # positions, 400 s
 LEAST_USAGE = 1e-5  # of a code in training
 EXPECTED: dict[str, Any] = {
     "audio_channels": 1, "use_causal_conv": True, "pad_mode": "constant", "trim_right_ratio": 1.0,
-    "num_semantic_quantizers": 1, "hidden_act": "gelu", "attention_bias": False,
+    "num_semantic_quantizers": 1, "hidden_act": "gelu", "attention_bias": False, "sampling_rate": 24_000,
 }  # fmt: skip
 
 
@@ -77,23 +78,24 @@ class Mimi:
         }
 
         def weights(name: str) -> tuple[Tensor, Tensor | None]:
-            return tensors[f"{name}.weight"].to(stored).float(), tensors.get(f"{name}.bias")
+            return tensors[f"{name}.weight"].to(stored).float(), tensors[f"{name}.bias"]
 
-        self._up = weights("upsample.conv")[0][:, 0].clone()
+        self._up, down = (tensors[f"{way}sample.conv.weight"].to(stored).float() for way in ("up", "down"))
+        self._up = self._up[:, 0].clone()
         step = self._up.shape[1] // 2  # positions of the transformers in a frame
         convs, layers = _seanet(config), _transformer(config, window, step)
         self._encoder = seanet.encoder("encoder", convs, weights)
         self._encoder_transformer = Transformer("encoder_transformer", layers, tensors, stored)
-        self._down = Conv(*weights("downsample.conv"), stride=step, beginning="replicate")
+        self._down = Conv(down, stride=step, beginning="replicate")
         self._quantizer = SplitQuantizer(tensors, count)
         self._decoder_transformer = Transformer("decoder_transformer", layers, tensors, stored)
         self._decoder = seanet.decoder("decoder", convs, weights)
         self._recorder: Recorder[MimiState] = Recorder(self.step, traced=False)
         self.glossary: Mapping[str, Mapping[int, str]] = {}
         settings = {"weights": checkpoint.digest, "window": window, "dtype": found["dtype"], "arithmetic": ARITHMETIC}
-        about = _layers(count, config["codebook_size"])
+        about = _layers(count, self._quantizer.size)
         info = _info(found, settings)
-        self.spec = Spec(info, config["sampling_rate"], math.prod(convs.strides) * step, about)
+        self.spec = Spec(info, EXPECTED["sampling_rate"], math.prod(convs.strides) * step, about)
 
     def initial_state(self, batch: int) -> MimiState:
         """State of `batch` streams that have heard nothing."""
@@ -150,11 +152,15 @@ class SplitQuantizer:
 
     def __init__(self, tensors: Mapping[str, Tensor], count: int) -> None:
         kinds = ["quantizer.semantic_residual_vector_quantizer", "quantizer.acoustic_residual_vector_quantizer"]
-        into = [tensors[f"{kind}.input_proj.weight"][:, :, 0] for kind in kinds]
-        self._into = Linear(torch.cat(into))
-        self._out = [Linear(tensors[f"{kind}.output_proj.weight"][:, :, 0]) for kind in kinds]
+        into, out = ([tensors[f"{kind}.{way}put_proj.weight"][:, :, 0] for kind in kinds] for way in ("in", "out"))
+        if any(one.shape != other.T.shape for one, other in zip(into, out, strict=True)):
+            raise ValueError("a projection out of a codebook does not undo the one into it")
+        self._into, self._out = Linear(torch.cat(into)), [Linear(matrix) for matrix in out]
         self._said = EuclideanQuantizer([_codes(tensors, f"{kinds[0]}.layers.0")])
         self._sound = EuclideanQuantizer([_codes(tensors, f"{kinds[1]}.layers.{i}") for i in range(count - 1)])
+        self.size = len(self._said.books[0])
+        if any(len(book) != self.size for book in self._sound.books):
+            raise ValueError(f"the semantic codebook has {self.size} codes, an acoustic one has not")
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Latents [B, T, C] -> per codebook the codes [B, T]."""
@@ -177,13 +183,15 @@ def open_tokenizer(device: str = "cpu", options: str = "", folder: Path | None =
         folder = Path(found["from"])
     checkpoint = open_checkpoint(NAME, REPO, folder)
     with complete(NAME):
-        return Mimi(checkpoint, options, device)
+        return tried(Mimi(checkpoint, options, device))
 
 
 def _codes(tensors: Mapping[str, Tensor], layer: str) -> Tensor:
     """A codebook is stored as the sums that training kept: [K, D]."""
-    usage = tensors[f"{layer}.codebook.cluster_usage"]
-    return tensors[f"{layer}.codebook.embed_sum"] / usage.clamp(min=LEAST_USAGE)[:, None]
+    total, usage = (tensors[f"{layer}.codebook.{part}"] for part in ("embed_sum", "cluster_usage"))
+    if usage.shape != total.shape[:1]:
+        raise ValueError(f"{layer} sums {tuple(total.shape)} codes that were used {tuple(usage.shape)} times")
+    return total / usage.clamp(min=LEAST_USAGE)[:, None]
 
 
 def _dtype(text: str) -> torch.dtype:
@@ -206,7 +214,7 @@ def _transformer(config: Mapping[str, Any], window: int, step: int) -> Layout:
     if rotary.get("rope_type", "default") != "default":
         raise ModelError(f"{NAME}: config.json has rotary positions of type {rotary['rope_type']!r}: not read here")
     heads, layers = config["num_attention_heads"], config["num_hidden_layers"]
-    return Layout(layers, heads, window, step, float(rotary["rope_theta"]), config["norm_eps"])
+    return Layout(layers, heads, window, step, float(rotary["rope_theta"]), small("norm_eps", config["norm_eps"]))
 
 
 def _check(config: Mapping[str, Any]) -> None:

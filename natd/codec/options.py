@@ -22,7 +22,9 @@ def parse(name: str, options: str, defaults: Mapping[str, str]) -> dict[str, str
             raise ConfigError(f"{name} has no option {text!r}: {', '.join(f'{k}=' for k in defaults)}")
         if key in given:
             raise ConfigError(f"{name}:{options}: {key}= is given twice")
-        given[key], _, text = (rest, "", "") if key == "from" else rest.partition(":")
+        given[key], colon, text = (rest, "", "") if key == "from" else rest.partition(":")
+        if colon and not text:
+            raise ConfigError(f"{name}:{options} ends with a colon: another option follows one")
     return {**defaults, **given}
 
 
@@ -33,7 +35,8 @@ def named(name: str, found: Mapping[str, str], defaults: Mapping[str, str]) -> s
 
 
 def number(name: str, key: str, text: str, least: int, most: int) -> int:
-    """`text` as a whole number in `least`..`most`; ConfigError else."""
-    if not (text.isascii() and text.isdecimal()) or len(text) > MOST_DIGITS or not least <= int(text) <= most:
+    """`text` as a whole number in `least`..`most`, written in one way only; ConfigError else."""
+    whole = text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
+    if not whole or text != str(int(text)) or not least <= int(text) <= most:
         raise ConfigError(f"{name}:{key}={text[:40]} is not a number in {least}..{most}")
     return int(text)

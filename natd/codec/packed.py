@@ -39,6 +39,9 @@ class Linear:
     def __init__(self, weight: Tensor, bias: Tensor | None = None, activation: str = "none") -> None:
         if activation not in ACTIVATIONS:
             raise ValueError(f"no activation {activation!r}: {', '.join(ACTIVATIONS)}")
+        if weight.dim() != 2 or not weight.numel() or bias is not None and bias.shape != weight.shape[:1]:
+            of = None if bias is None else tuple(bias.shape)
+            raise ValueError(f"a matrix of {tuple(weight.shape)} with a bias of {of}")
         self._product = _chosen(weight, bias, activation)
 
     def __call__(self, x: Tensor, plus: Tensor | None = None) -> Tensor:

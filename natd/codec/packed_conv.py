@@ -105,6 +105,8 @@ class TransposedConv:
         width, self.channels, self.kernel = weight.shape
         if self.kernel not in (stride, 2 * stride):  # sums of three would depend on where a step ends
             raise ValueError(f"a kernel of {self.kernel} is neither the stride, {stride}, nor twice that")
+        if bias is not None and bias.shape != (self.channels,):
+            raise ValueError(f"weights of {tuple(weight.shape)} with a bias of {tuple(bias.shape)}")
         self.stride = stride
         self._matrix = Linear(weight.permute(2, 1, 0).reshape(-1, width))
         self._bias, self._like = bias, weight.new_empty(0)

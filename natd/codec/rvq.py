@@ -108,6 +108,8 @@ class EuclideanQuantizer:
 
     def __init__(self, books: Sequence[Tensor]) -> None:
         self.books = [book.contiguous() for book in books]
+        if len({book.shape for book in self.books}) > 1:
+            raise ValueError(f"one quantizer with codebooks of {[tuple(book.shape) for book in self.books]}")
         half = [(-0.5 * (book.double() * book.double()).sum(1)).to(book.dtype) for book in self.books]
         self._native = kernels.Residual(list(zip(self.books, half, strict=True))) if _served(self.books) else None
         self._near = [] if self._native else [Linear(book, h) for book, h in zip(self.books, half, strict=True)]

@@ -112,8 +112,10 @@ class _Names:
         return f"{self._prefix}.layers.{self._count - 1}"
 
     def conv(self, name: str, stride: int = 1, dilation: int = 1, activation: str = "none") -> Conv:
-        weights = self._weights(f"{name}.conv")
-        return Conv(*weights, stride, dilation, self._layout.beginning, activation=activation)
+        weight, bias = self._weights(f"{name}.conv")
+        if stride > 1 and weight.shape[2] != 2 * stride:
+            raise ValueError(f"{name} has a kernel of {weight.shape[2]} at stride {stride}, which is not twice that")
+        return Conv(weight, bias, stride, dilation, self._layout.beginning, activation=activation)
 
     def transposed(self, name: str, stride: int) -> TransposedConv:
         return TransposedConv(*self._weights(f"{name}.conv"), stride)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from math import lcm, prod
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from natd.codec.checkpoint import Checkpoint, complete, open_checkpoint
@@ -20,6 +21,7 @@ from natd.codec.local_attention import LocalAttention
 from natd.codec.look_ahead import Identity, LookAheadCodec, check_rate, coded_by, folder_of
 from natd.codec.options import named, number, parse
 from natd.codec.snake_net import Builder, Unit
+from natd.codec.trial import tried
 from natd.codec.weight_norm import folded
 from natd.errors import ConfigError
 
@@ -77,7 +79,7 @@ def build(checkpoint: Checkpoint, options: str = "", device: str = "cpu") -> Loo
     model, books = _asked(options)
     config = checkpoint.config
     check_rate(NAME, config, RATES[model])
-    tensors = {name: tensor.to(device) for name, tensor in folded(checkpoint.tensors).items()}
+    tensors = {name: tensor.to(device, torch.float32) for name, tensor in folded(checkpoint.tensors).items()}
     strides = config["vq_strides"]
     quantizer = FactorisedQuantizer(
         [FactorisedCodebook(tensors, f"quantizer.quantizers.{i}", stride) for i, stride in enumerate(strides[:books])]
@@ -104,4 +106,4 @@ def open_tokenizer(device: str = "cpu", options: str = "") -> LookAheadCodec:
     folder = folder_of(parse(NAME, options, OPTIONS)["from"])
     checkpoint = open_checkpoint(f"{NAME}_{model}", f"hubertsiuzdak/snac_{model}", folder)
     with complete(NAME):
-        return build(checkpoint, options, device)
+        return tried(build(checkpoint, options, device))

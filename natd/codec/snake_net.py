@@ -49,6 +49,8 @@ class Builder:
         self._residuals(units)
         self.snake(snake)
         weight, bias = self._weights(conv)
+        if weight.shape[2] != 2 * stride:
+            raise ValueError(f"{conv} has a kernel of {weight.shape[2]} at stride {stride}, which is not twice that")
         self.add(DelayedConv(self.axis, weight, bias, stride, padding=ceil(stride / 2), align=align))
 
     def up(self, units: Sequence[Unit], snake: str, conv: str, stride: int, more: int) -> None:

@@ -24,6 +24,7 @@ from natd.codec.int8 import Quant
 from natd.codec.kernels.chain import Chain, serves
 from natd.codec.rvq import GramQuantizer
 from natd.codec.soundstream_layers import SLOPE, Forward, Module, Residual, Shape, Up, Weights
+from natd.codec.trial import tried
 from natd.errors import ConfigError, ModelError
 from natd.wire import Layer, TokenizerInfo
 
@@ -156,8 +157,8 @@ def open_tokenizer(device: str = "cpu", options: str = "", folder: Path | None =
         )
     tensors, _, codebook_id = store.load(folder, NAME, SETTINGS, cure=CURE)
     try:
-        return SoundStream(tensors, codebook_id, options, device)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        return tried(SoundStream(tensors, codebook_id, options, device))
+    except (LookupError, ArithmeticError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder / NAME}.safetensors lacks what the tokenizer needs: {error!r}") from error
 
 

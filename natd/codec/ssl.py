@@ -15,6 +15,7 @@ are fitted (`nat codebook fit`). Layers are counted as transformers counts hidde
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -26,7 +27,7 @@ from torch import Tensor
 
 from natd.codebooks import store
 from natd.codec import Spec
-from natd.codec.checkpoint import Checkpoint, open_checkpoint
+from natd.codec.checkpoint import Checkpoint, complete, open_checkpoint
 from natd.codec.graph import Recorder
 from natd.codec.options import parse
 from natd.codec.packed import batch_invariant
@@ -34,6 +35,7 @@ from natd.codec.rvq import EuclideanQuantizer
 from natd.codec.ssl_features import WaveformEncoder
 from natd.codec.ssl_published import DTYPES, FEATURES, PUBLISHED, check_options, checked, planned, tensors_of
 from natd.codec.ssl_transformer import Transformer
+from natd.codec.trial import finite, noise
 from natd.errors import ModelError
 from natd.wire import Layer, TokenizerInfo
 
@@ -66,15 +68,13 @@ class SslEncoder:
         tensors, dtype = tensors_of(checkpoint, torch.device(device)), DTYPES[plan.dtype]
         end = (plan.frames - plan.late) * plan.per_frame
         at, deepest = slice(end - plan.per_frame, end), max(*plan.semantic, plan.acoustic)
-        try:
-            self._waveform = WaveformEncoder(tensors, config, dtype, model.even)
-            self._transformer = Transformer(tensors, config, plan.frames * plan.per_frame, at, deepest, dtype)
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise ModelError(f"{name}: the weights are not those that config.json describes: {error!r}") from error
+        self._waveform = WaveformEncoder(tensors, config, dtype, model.even)
+        self._transformer = Transformer(tensors, config, plan.frames * plan.per_frame, at, deepest, dtype)
         asked = [f":{key}={value}" for key, value in given.items() if key != "from" and value != model.options[key]]
         self.asked = "".join([name, *asked])  # its name, without where its weights came from
         self.name, self.sr, self.frame_samples = name, model.sr, plan.per_frame * self._waveform.stride
-        self._digest, self.device = checkpoint.digest, torch.device(device)
+        self.fit = FIT.format(shlex.quote(f"{name}:{options}" if options else name))
+        self._digest, self.device, self.width = checkpoint.digest, torch.device(device), self._waveform.width
 
     def settings(self) -> dict[str, Any]:
         """Everything that shapes the vectors."""
@@ -137,13 +137,9 @@ class Ssl:
         self, encoder: SslEncoder, codebooks: Mapping[str, Tensor], legend: Mapping[str, Any], codebook_id: str
     ) -> None:
         self.encoder = encoder
-        device = encoder.initial_state(1).samples.device
         names = [f"S{i}" for i in range(len(encoder.plan.semantic))]
-        try:
-            self._semantic = {layer: EuclideanQuantizer([codebooks[f"{layer}.codes"].to(device)]) for layer in names}
-            self._acoustic = EuclideanQuantizer(list(codebooks["A.codes"].to(device)))
-        except KeyError as error:
-            raise ModelError(f"{encoder.name}: the codebooks lack {error}; run `{FIT.format(encoder.name)}`") from error
+        self._semantic = {layer: EuclideanQuantizer([_codes(encoder, codebooks, layer, 2)]) for layer in names}
+        self._acoustic = EuclideanQuantizer(list(_codes(encoder, codebooks, "A", 3)))
         words = {layer: legend.get("codes", {}).get(layer, {}) for layer in names}
         self.glossary: Mapping[str, Mapping[int, str]] = {
             layer: {int(code): entry["phrase"] for code, entry in found.items()} for layer, found in words.items()
@@ -182,15 +178,20 @@ def open_encoder(name: str, device: str = "cpu", options: str = "") -> SslEncode
     if not given["from"]:
         check_options(name, given)
     checkpoint = open_checkpoint(name, model.repo, Path(given["from"]) if given["from"] else None)
-    return SslEncoder(name, checkpoint, options, device)
+    with complete(name):
+        encoder = SslEncoder(name, checkpoint, options, device)
+        for layer, found in encoder.vectors(noise(encoder.frame_samples), encoder.initial_state(1)).items():
+            if found.shape != (1, encoder.plan.per_frame, encoder.width) or not finite(found):
+                raise ValueError(f"vectors of {tuple(found.shape)} for {layer} that are not all numbers")
+        return encoder
 
 
 def _open(name: str, device: str = "cpu", options: str = "") -> Ssl:
     encoder = open_encoder(name, device, options)
     folder, fitted = store.models_folder() / "codebooks", store.fitted_name(name, encoder.settings())
     if not (folder / f"{fitted}.json").exists():
-        raise ModelError(f"{name}: no codebooks for these options are in {folder} ({fitted}); run `{FIT.format(name)}`")
-    tensors, legend, codebook_id = store.load(folder, fitted, encoder.settings(), cure=FIT.format(name))
+        raise ModelError(f"{name}: no codebooks for these options are in {folder} ({fitted}); run `{encoder.fit}`")
+    tensors, legend, codebook_id = store.load(folder, fitted, encoder.settings(), cure=encoder.fit)
     return Ssl(encoder, tensors, legend, codebook_id)
 
 
@@ -198,6 +199,18 @@ open_hubert = partial(_open, "hubert")
 open_wavlm = partial(_open, "wavlm")
 open_wav2vec2 = partial(_open, "wav2vec2")
 open_mert = partial(_open, "mert")
+
+
+def _codes(encoder: SslEncoder, codebooks: Mapping[str, Tensor], layer: str, axes: int) -> Tensor:
+    """[K, H] or [levels, K, H]; ModelError if there are none, or they are not for the encoder's vectors."""
+    found = codebooks.get(f"{layer}.codes")
+    shape = None if found is None else tuple(found.shape)
+    if found is None or found.dim() != axes or found.shape[-1] != encoder.width or not found.numel():
+        raise ModelError(
+            f"{encoder.name}: codebooks of {shape} for {layer}, whose vectors have {encoder.width} terms; "
+            f"run `{encoder.fit}`"
+        )
+    return found.to(encoder.device)
 
 
 def _spec(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from natd.codec.checkpoint import small
 from natd.codec.packed import Linear
 
 NORM_EPS = 1e-5  # added to the variance behind the first convolution
@@ -40,15 +41,18 @@ class WaveformEncoder:
         # Samples have more than the 8 bits of bfloat16: the first product is always in float32.
         self._first = Linear(first)
         self._norm = (tensors[f"{conv}.0.layer_norm.weight"].double(), tensors[f"{conv}.0.layer_norm.bias"].double())
+        if any(norm.shape != first.shape[:1] for norm in self._norm):
+            raise ValueError(f"{tuple(first.shape)} filters with norms of {[tuple(norm.shape) for norm in self._norm]}")
         self._pairs = torch.triu_indices(first.shape[1], first.shape[1], device=first.device)
         self._taps = first.double()
         twice = torch.where(self._pairs[0] == self._pairs[1], 1.0, 2.0)
         self._tap_pairs = self._taps[:, self._pairs[0]] * self._taps[:, self._pairs[1]] * twice
-        self._rest = [_matrix(tensors, f"{conv}.{i}.conv", dtype) for i in range(1, len(self._kernels))]
+        biased = bool(config["conv_bias"])  # of the first the level takes it away
+        self._rest = [_matrix(tensors, f"{conv}.{i}.conv", dtype, biased) for i in range(1, len(self._kernels))]
         found = [tensors[f"{conv}.{i}.conv.weight"].shape[2] for i in range(len(self._kernels))]
         if found != self._kernels:
             raise ValueError(f"kernels of {found}, not {self._kernels}")
-        self._eps = float(config["layer_norm_eps"])
+        self._eps = small("layer_norm_eps", config["layer_norm_eps"])
         self._norm_weight, self._norm_bias = (
             tensors[f"feature_projection.layer_norm.{part}"] for part in ("weight", "bias")
         )
@@ -109,9 +113,9 @@ def _field(kernels: list[int], strides: list[int]) -> int:
     return field
 
 
-def _matrix(tensors: Mapping[str, Tensor], name: str, dtype: torch.dtype) -> Linear:
+def _matrix(tensors: Mapping[str, Tensor], name: str, dtype: torch.dtype, biased: bool) -> Linear:
     weight = tensors[f"{name}.weight"]
-    bias = tensors.get(f"{name}.bias")
+    bias = tensors[f"{name}.bias"] if biased else None
     rows = weight.transpose(1, 2).flatten(1).to(dtype)
     return Linear(rows, None if bias is None else bias.to(dtype), "gelu")
 

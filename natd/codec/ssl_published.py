@@ -56,10 +56,12 @@ PUBLISHED = {
 BASE: dict[str, Any] = {
     "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
     "conv_stride": [5, 2, 2, 2, 2, 2, 2],
+    "conv_bias": False,
     "layer_norm_eps": 1e-5,
     "num_attention_heads": 12,
     "num_hidden_layers": 12,
     "num_conv_pos_embedding_groups": 16,
+    "num_buckets": 320,
     "max_bucket_distance": 800,
 }
 # What is run here, and nothing else: key, value, and what holds where the key is missing.
@@ -95,6 +97,8 @@ def planned(name: str, given: Mapping[str, str], rate: int, layers: int) -> Plan
     if given["dtype"] not in DTYPES:
         raise ConfigError(f"{name}:dtype={given['dtype']} is none of {', '.join(DTYPES)}")
     semantic = tuple(number(name, "semantic", word, 0, layers) for word in given["semantic"].split(","))
+    if len(set(semantic)) < len(semantic):
+        raise ConfigError(f"{name}:semantic={given['semantic']} has a layer twice")
     acoustic = number(name, "acoustic", given["acoustic"], 0, layers)
     return Plan(per_frame, frames, late, semantic, acoustic, given["features"] == "anew", given["dtype"])
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from natd.codec import weight_norm
+from natd.codec.checkpoint import small
 from natd.codec.packed import Linear
-from natd.codec.threads import one_thread
 
 
 class Transformer:
@@ -84,6 +85,8 @@ class _Layer:
         self._heads = config["num_attention_heads"]
         self._dtype = dtype
         own = {part: _pair(tensors, f"{name}.attention.{part}_proj") for part in ("q", "k", "v", "out")}
+        if self._heads < 1 or own["q"][0].shape[0] % self._heads:
+            raise ValueError(f"{self._heads} heads do not share {own['q'][0].shape[0]} channels")
         scale = (own["q"][0].shape[0] // self._heads) ** -0.5
         self._query = _linear([t * scale for t in own["q"]], dtype)
         self._key_value = _linear([torch.cat(pair) for pair in zip(own["k"], own["v"], strict=True)], dtype)
@@ -135,7 +138,7 @@ class _Gate:
 class _Norm:
     def __init__(self, tensors: Mapping[str, Tensor], name: str, config: Mapping[str, Any]) -> None:
         self._weight, self._bias = _pair(tensors, name)
-        self._eps = float(config["layer_norm_eps"])
+        self._eps = small("layer_norm_eps", config["layer_norm_eps"])
 
     def __call__(self, x: Tensor) -> Tensor:
         return functional.layer_norm(x, (x.shape[-1],), self._weight, self._bias, self._eps)
@@ -146,9 +149,11 @@ def distance_bias(tensors: Mapping[str, Tensor], config: Mapping[str, Any], leng
 
     Half of the buckets are of keys behind the query; half of either are one distance each, the others grow with it.
     """
-    table = tensors.get("encoder.layers.0.attention.rel_attn_embed.weight")
-    if table is None:
+    if config["model_type"] != "wavlm":
         return None
+    table = tensors["encoder.layers.0.attention.rel_attn_embed.weight"]
+    if table.shape != (config["num_buckets"], config["num_attention_heads"]):
+        raise ValueError(f"biases of {tuple(table.shape)} for {config['num_buckets']} distances")
     position = torch.arange(length, device=table.device)
     distance = position[None] - position[:, None]
     side = table.shape[0] // 2
@@ -163,8 +168,7 @@ def _unnormalized(tensors: Mapping[str, Tensor], name: str) -> Tensor:
     """The weight of a convolution that is stored as a length for each tap and a direction."""
     new = f"{name}.parametrizations.weight.original"
     length, direction = (f"{new}0", f"{new}1") if f"{new}0" in tensors else (f"{name}.weight_g", f"{name}.weight_v")
-    with one_thread():  # a sum of so many would be split over threads
-        return torch._weight_norm(tensors[direction], tensors[length], 2)
+    return weight_norm.weight(tensors[direction], tensors[length], 2)
 
 
 def _pair(tensors: Mapping[str, Tensor], name: str) -> list[Tensor]:

@@ -123,9 +123,9 @@ class Layer:
         value = of("self_attn.v_proj.weight").view_as(query)
         together = torch.stack([query / math.sqrt(self.depth), key, value], 1)
         self._qkv = linear(together.reshape(-1, width))
-        self._out = linear(of("self_attn_layer_scale.scale")[:, None] * of("self_attn.o_proj.weight"))
+        self._out = linear(_scaled(of("self_attn_layer_scale.scale"), of("self_attn.o_proj.weight")))
         self._up = linear(of("mlp.fc1.weight"), "gelu")
-        self._down = linear(of("mlp_layer_scale.scale")[:, None] * of("mlp.fc2.weight"))
+        self._down = linear(_scaled(of("mlp_layer_scale.scale"), of("mlp.fc2.weight")))
         self._norms = [
             (of(f"{part}_layernorm.weight"), of(f"{part}_layernorm.bias")) for part in ("input", "post_attention")
         ]
@@ -163,6 +163,13 @@ def attention(mixed: Tensor, turn: Tensor, places: Tensor, mask: Tensor, ring: R
     share = score.view(b, heads, t, -1).add_(mask).softmax(-1)
     out = product(share.view_as(score), ring.values.view(b * heads, -1, depth))
     return out.view(b, heads, t, depth).transpose(1, 2)
+
+
+def _scaled(scale: Tensor, weight: Tensor) -> Tensor:
+    """Outputs [N] of a matrix [N, K] by themselves."""
+    if scale.shape != weight.shape[:1]:
+        raise ValueError(f"a matrix of {tuple(weight.shape)} with a scale of {tuple(scale.shape)}")
+    return scale[:, None] * weight
 
 
 def _interleaved(weight: Tensor, heads: int) -> Tensor:

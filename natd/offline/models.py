@@ -168,6 +168,8 @@ def _verified(folder: Path, name: str) -> str:
         raise ModelError(f"{name} is not in {folder}: nat models convert {name} --from FOLDER")
     if not (own / checkpoint.CONFIG).exists() and name not in HUB:
         return f"{store.verify(folder, name)}, right"
+    if not (own / checkpoint.CONFIG).exists():
+        raise ModelError(f"{name} is not in {folder}; {checkpoint.cure(name)}")
     digests = checkpoint.verify(own)
     record = checkpoint.manifest_of(own)
     check_config(name, checkpoint.config_of(own), own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import math
 import os
 import re
 import sys
@@ -107,8 +108,8 @@ def _said(stream: Stream, frame_ms: float, wall_s: float) -> str:
     if not audio_s:
         return f"{said} (shorter than one frame of {frame_ms:g} ms)"
     heard_ms = 0.0 if stream.vitals.assembler is None else stream.vitals.assembler.elapsed_ns / 1e6
-    left_ms = round(heard_ms - (frames + lost) * frame_ms)
-    left = f"; the last {left_ms} ms are not coded (a frame has {frame_ms:g} ms)" if left_ms > 0 else ""
+    tenths = math.floor((heard_ms - (frames + lost) * frame_ms) * 10 + 1e-3)  # never a whole frame
+    left = f"; the last {tenths / 10:g} ms are not coded (a frame has {frame_ms:g} ms)" if tenths > 0 else ""
     return f"{said}, real-time factor {wall_s / audio_s:.4f}{left}"
 
 

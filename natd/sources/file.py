@@ -18,6 +18,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from natd.audio.chunks import Block, End, Format, SourceEvent
+from natd.audio.wav import WavError, read_header
 from natd.clock import Clock, SystemClock
 from natd.errors import SourceError
 from natd.sources.pacing import Pacer, Sleep, read_ahead
@@ -58,6 +59,7 @@ class FileSource:
         self._file: soundfile.SoundFile | None = None
         self._using = threading.Lock()  # one thread at a time in libsndfile, also while closing
         self._read_samples = 0  # of this pass through the file
+        self._said_samples = 0  # by its header
 
     @property
     def format(self) -> Format:
@@ -106,6 +108,7 @@ class FileSource:
         if self._path.suffix.lower() == ".raw":
             raise SourceError(f"{self.name}: raw PCM says nothing of its format; pipe it to `-` with a declared format")
         try:
+            said = _said_by_wav(self._path)
             file = soundfile.SoundFile(os.fsencode(self._path))
         except soundfile.SoundFileError as error:
             raise SourceError(f"{self.name}: not audio that libsndfile reads ({error}); {CURE}") from error
@@ -114,6 +117,7 @@ class FileSource:
         if self._loop and file.frames == 0:
             file.close()
             raise SourceError(f"{self.name}: holds no samples, so it cannot be looped")
+        self._said_samples = max(file.frames, said)
         return file
 
     def _close(self) -> None:
@@ -127,8 +131,9 @@ class FileSource:
             if file.closed:
                 return None
             samples = self._decode(file)
-            if len(samples) == 0 and self._read_samples < file.frames:
-                have, said = self._read_samples / file.samplerate, file.frames / file.samplerate
+            first_pass = not self.counters["file_loops"]
+            if len(samples) == 0 and first_pass and self._read_samples < self._said_samples:
+                have, said = self._read_samples / file.samplerate, self._said_samples / file.samplerate
                 log.warning("%s: ends after %.3f s, its header says %.3f s; truncated?", self.name, have, said)
             if len(samples) == 0 and self._loop and self._read_samples > 0:
                 self.counters["file_loops"] += 1
@@ -145,3 +150,13 @@ class FileSource:
             at = self._read_samples / file.samplerate
             raise SourceError(f"{self.name}: cannot be decoded after {at:.3f} s ({error}); {CURE}") from error
         return samples
+
+
+def _said_by_wav(path: Path) -> int:
+    """Samples that a WAV file should have: libsndfile tells those that are there. 0 for what is none, or says none."""
+    with path.open("rb") as file:
+        try:
+            header = read_header(file.read)
+        except WavError:
+            return 0
+    return (header.data_bytes or 0) // header.raw.frame_bytes

@@ -4,26 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from safetensors.torch import save_file
 
 from natd.cli.nat import main
 from natd.codec import open_tokenizer
-from natd.codec.checkpoint import Checkpoint
 from natd.codec.families import check_config, check_tensors
-from natd.codec.ssl_published import PUBLISHED
 from natd.errors import ModelError
 from natd.offline import models
-from tests.codec import encodec_models, look_ahead_models, mimi_models, ssl_models
-
-
-def checkpoint_of(name: str) -> Checkpoint:
-    if name == "mimi":
-        return mimi_models.checkpoint(mimi_models.published(**mimi_models.SMALL))
-    if name == "encodec":
-        return encodec_models.checkpoint(encodec_models.published(**encodec_models.SMALL))
-    if name in PUBLISHED:
-        return ssl_models.reference(name).checkpoint
-    return look_ahead_models.published(name).checkpoint
+from tests.codec.checkpoints import checkpoint_of, save
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +18,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A small checkpoint of each kind on disk."""
     found = {}
     for name in ("mimi", "encodec", "snac", "dac", "hubert", "mert"):
-        found[name], held = tmp_path_factory.mktemp(name), checkpoint_of(name)
-        (found[name] / "config.json").write_text(json.dumps(dict(held.config)))
-        tensors = {key: tensor.contiguous() for key, tensor in held.tensors.items()}
-        save_file(tensors, found[name] / "model.safetensors")
+        held = checkpoint_of(name)
+        found[name] = save(tmp_path_factory.mktemp(name), held.config, held.tensors)
     return found
 
 

@@ -56,6 +56,14 @@ def test_a_sum_is_added_as_it_would_be_behind_the_product(rows: int) -> None:
     assert torch.equal(layer(x, plus), layer(x) + plus)
 
 
+@pytest.mark.parametrize(
+    "weight, bias", [((2, 3), (1,)), ((2, 3), (3,)), ((2, 3), (2, 1)), ((0, 3), None), ((2,), (2,))]
+)
+def test_what_does_not_fit_is_refused(weight: tuple[int, ...], bias: tuple[int, ...] | None) -> None:
+    with pytest.raises(ValueError, match="a matrix of .* with a bias of "):
+        Linear(torch.zeros(weight), None if bias is None else torch.zeros(bias))
+
+
 def test_an_unknown_activation_is_refused() -> None:
     with pytest.raises(ValueError, match="no activation 'tanh': none, relu, gelu"):
         Linear(torch.zeros(2, 2), activation="tanh")

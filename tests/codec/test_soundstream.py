@@ -190,6 +190,19 @@ def test_weights_that_lack_a_layer_are_refused(tmp_path: Path, tensors) -> None:
     assert soundstream.open_tokenizer(folder=tmp_path).spec.info.codebook_id.startswith("sha256:")
 
 
+@pytest.mark.parametrize("part", ["bias", "down.weight", "pw.weight", "bottleneck.weight", "out.out"])
+def test_an_encoder_of_another_shape_is_refused(tmp_path: Path, tensors, part: str) -> None:
+    from natd.codebooks import store
+
+    found = sorted(name for name in tensors if name.startswith("encoder.") and name.endswith(part))
+    for name in found:
+        cut = tensors[name][..., :16].clone()
+        store.save(tmp_path, soundstream.NAME, soundstream.SETTINGS, {**tensors, name: cut}, {})
+        with pytest.raises(ModelError, match="lacks what the tokenizer needs"):
+            print(name, tensors[name].shape, soundstream.open_tokenizer(folder=tmp_path))
+    assert found
+
+
 # ---- with the real weights and what the original runtime made of them (reference kernels)
 
 if VECTORS:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from natd.codec import ssl_transformer
-from natd.codec.weight_norm import folded
+from natd.codec.weight_norm import folded, weight
 
 
 @pytest.fixture
@@ -32,6 +32,16 @@ def test_the_weight_is_torch_s(module: torch.nn.Module) -> None:
     assert torch.equal(folded(old)["a.weight"], normed.weight)
 
 
+@pytest.mark.parametrize("axis, length", [
+    (0, (4, 6, 1)), (0, (1, 1, 1)), (0, (3, 1, 1)), (0, (4,)), (0, (0, 1, 1)), (2, (4, 1, 1)), (2, (1, 1, 1)),
+])  # fmt: skip
+def test_lengths_of_another_shape_are_refused(axis: int, length: tuple[int, ...]) -> None:
+    """torch itself does not look, and writes beyond its memory."""
+    assert weight(torch.ones(4, 6, 3), torch.ones([4, 1, 1] if axis == 0 else [1, 1, 3]), axis).shape == (4, 6, 3)
+    with pytest.raises(ValueError, match=r"weights of \(4, 6, 3\) have lengths of "):
+        weight(torch.ones(4, 6, 3), torch.ones(length), axis)
+
+
 def test_half_a_pair_is_an_error() -> None:
     with pytest.raises(KeyError, match="weight_v"):
         folded({"a.weight_g": torch.ones(1)})
@@ -39,7 +49,7 @@ def test_half_a_pair_is_an_error() -> None:
 
 @pytest.mark.parametrize("fold", [
     lambda g, v: folded({"a.weight_g": g[:, None, None], "a.weight_v": v})["a.weight"],
-    lambda g, v: ssl_transformer._unnormalized({"a.weight_g": g, "a.weight_v": v.movedim(0, 2)}, "a"),
+    lambda g, v: ssl_transformer._unnormalized({"a.weight_g": g[None, None], "a.weight_v": v.movedim(0, 2)}, "a"),
 ])  # fmt: skip
 def test_long_sums_are_the_same_on_any_number_of_threads(
     fold: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], threads: None

@@ -100,7 +100,8 @@ def test_unknown_names_are_answered_by_those_there_are(
 def test_the_name_of_a_tokenizer_is_taken_for_its_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("snac-24khz", "snac_24khz", "snac:model=24khz"):
         assert main(["models", "verify", name]) == 65
-        assert capsys.readouterr().err == f"nat: there is no {folder / 'snac_24khz' / 'config.json'}\n"
+        said = f"nat: snac_24khz is not in {folder}; run `nat models fetch snac_24khz`, or give a folder: "
+        assert capsys.readouterr().err == f"{said}snac:model=24khz:from=FOLDER\n"
 
 
 def test_convert_refuses_an_unknown_name_and_other_files(

@@ -95,7 +95,8 @@ def test_standard_input_gives_the_same_and_standard_output_holds_lines_alone(who
     [
         (2400, 24_000, "1 frames, 0.08 s of audio in"),
         (2400, 24_000, "; the last 20 ms are not coded (a frame has 80 ms)\n"),
-        (3840 + 23, 24_000, "; the last 1 ms are not coded (a frame has 80 ms)\n"),
+        (3840 + 23, 24_000, "; the last 0.9 ms are not coded (a frame has 80 ms)\n"),
+        (3839, 24_000, "; the last 79.9 ms are not coded (a frame has 80 ms)\n"),
         (44_100, 44_100, "; the last 40 ms are not coded (a frame has 80 ms)\n"),
     ],
 )
@@ -105,7 +106,7 @@ def test_what_is_left_over_at_the_end_is_said(tmp_path, capsys, samples, rate, s
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("samples", [1920, 3840 + 5, 100])
+@pytest.mark.parametrize("samples", [1920, 3840 + 2, 100])
 def test_nothing_is_said_of_nothing_left_over_or_of_no_frame(tmp_path, capsys, samples):
     soundfile.write(tmp_path / "whole.wav", np.zeros(samples), 24_000)
     assert tokenize_files([str(tmp_path / "whole.wav")], tmp_path / "out.ndjson", "ears", 1000.0) == 0

@@ -167,3 +167,16 @@ def test_a_file_shorter_than_its_header_says_so(tmp_path, caplog):
     _, events = asyncio.run(read(FileSource(path)))
     assert 0 < assert_contiguous(events) < len(NOISE)
     assert "its header says 2.26" in caplog.text
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_a_wav_file_that_was_cut_off_says_so(tmp_path, caplog, subtype):
+    """libsndfile tells the length that is there, not the one in the header."""
+    path = write(tmp_path / "cut.wav", subtype=subtype)
+    asyncio.run(read(FileSource(path)))
+    assert not caplog.records
+    os.truncate(path, path.stat().st_size // 2)
+    _, events = asyncio.run(read(FileSource(path)))
+    assert 49_000 < assert_contiguous(events) <= 50_001
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"{path}: ends after 1.13") and said.endswith("its header says 2.268 s; truncated?")

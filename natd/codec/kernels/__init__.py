@@ -70,6 +70,7 @@ class Matrix:
         of: ctypes.CDLL | None = None,
     ) -> None:  # fmt: skip
         self.width, self.depth = weight.shape
+        _check(bias is None or bias.shape == (self.width,), weight, "has a bias of another length")
         count = -(-self.width // PANEL)
         more = count * PANEL - self.width
         self._halves = weight.dtype == torch.bfloat16
@@ -77,7 +78,8 @@ class Matrix:
         if self._halves:  # column i beside column i + 16
             panels = panels.reshape(count, self.depth, 2, -1).transpose(2, 3)
         self.panels = panels.contiguous()
-        self.bias = functional.pad(torch.zeros(self.width) if bias is None else bias.float(), (0, more), value=beyond)
+        bias = torch.zeros(self.width) if bias is None else bias.float()
+        self.bias = functional.pad(bias, (0, more), value=beyond).contiguous()
         self._activation = ACTIVATIONS.index(activation)
         self._product = (of or _library()).natd_product
         self._at = self.panels.data_ptr(), self.bias.data_ptr()
@@ -177,6 +179,8 @@ class Residual:
     """Codebooks, each for what the ones before it left over: [K, D] and minus half the codes' squared lengths."""
 
     def __init__(self, books: Sequence[tuple[Tensor, Tensor]]) -> None:
+        for codes, _ in books:
+            _check(codes.shape[1:] == books[0][0].shape[1:], codes, f"is beside one of {tuple(books[0][0].shape)}")
         self._held = [(Matrix(codes, half, beyond=-torch.inf), codes.contiguous()) for codes, half in books]
         self._books = (library.Codebook * len(books))(
             *(

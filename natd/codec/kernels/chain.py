@@ -13,6 +13,7 @@ from natd.codec import kernels
 from natd.codec.int8 import Quant, Requantizer
 from natd.codec.kernels import library
 
+INDICES = 256  # of 8 bits
 CHANNELS = 16  # outputs of a group come in multiples of it, as in chain.h
 
 
@@ -64,9 +65,12 @@ class Chain:
         self._held: list[Tensor] = []
         self._layers = (library.Layer * len(layers))(*(self._declared(layer) for layer in layers))
         self._samples, self._sizes = samples, list[int]()
-        widest, steps = samples, samples
+        widest, steps, channels = samples, samples, 1
         self._flops, self._bytes = 0.0, 0
         for one, layer in zip(self._layers, layers, strict=True):
+            if one.inputs != channels:
+                raise ValueError(f"a convolution of {one.inputs} channels behind one that gives {channels}")
+            channels = one.outputs
             past = (one.kernel - 1) * one.dilation if one.dilation else one.kernel - one.stride
             self._sizes.append(past * one.inputs)
             widest = max(widest, (past + steps) * one.inputs)
@@ -108,6 +112,7 @@ class Chain:
         groups = 1 if layer.dilation else weight.shape[0]
         inputs = weight.shape[1] if layer.dilation else weight.shape[1] // layer.kernel * groups
         outputs = weight.shape[1] if layer.dilation else weight.shape[2] * groups
+        _check(layer.bias, outputs)
         one = library.Layer(
             inputs=inputs, outputs=outputs, groups=groups, kernel=layer.kernel, stride=layer.stride,
             dilation=layer.dilation, whole=layer.fixed is not None, leaky=layer.leaky, begins=layer.begins,
@@ -119,15 +124,24 @@ class Chain:
             one.sum = 1 if layer.sum.total is None else 2 if layer.sum.table is None else 3  # as in chain.h
             one.added, one.total = _quantization(layer.sum.added), _quantization(layer.sum.total)
             if layer.sum.table is not None:
+                _check(layer.sum.table, INDICES**2)
                 one.sums = self._hold(layer.sum.table, torch.int64)
         return one
 
     def _declare_fixed(self, one: library.Layer, fixed: Fixed) -> None:
         one.given, one.act = _quantization(fixed.given), _quantization(fixed.act)
         if fixed.table is not None:
+            _check(fixed.table, INDICES)
             one.table = self._hold(fixed.table, torch.float32)
         for name in ("multiplier", "half", "right", "away", "zero"):
+            _check(getattr(fixed.rounding, name), one.outputs)
             setattr(one, name, self._hold(getattr(fixed.rounding, name), torch.int64))
+
+
+def _check(of: Tensor, terms: int) -> None:
+    """What C is given by address, C cannot look at."""
+    if of.numel() != terms:
+        raise ValueError(f"a tensor of {tuple(of.shape)} has not {terms} terms")
 
 
 def _quantization(of: Quant | None) -> library.Quantization:
@@ -143,7 +157,9 @@ class Gram:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Vectors [B, D] float32 -> codes [layers, B] int64."""
-        x = x.contiguous()
+        x = x.to(torch.float32).contiguous()
+        if x.shape[1:] != self._held[0].shape[:1]:
+            raise ValueError(f"vectors of {tuple(x.shape)} are not [B, {self._held[0].shape[0]}]")
         if kernels.observer is not None:
             kernels.observer(2.0 * len(x) * self._held[0].numel(), 8 * self._held[0].numel())
         codes, far = torch.empty(self._layers, len(x), dtype=torch.int64), torch.empty_like(self._held[1])
