@@ -19,6 +19,10 @@ class ModelError(NatdError):
     exit_code = 65
 
 
+class NotInstalled(ModelError):
+    """Weights or codebooks are not there at all; the message says how to get them."""
+
+
 class SourceError(NatdError):
     """An audio source cannot be opened or read."""
 

@@ -163,8 +163,10 @@ def open_tokenizer(name: str, device: str = "cpu") -> Tokenizer:
     else:
         found = [e for e in entry_points(group=ENTRY_POINTS) if e.name == base]
         if not found:
+            if base.endswith("+") or base.startswith("+"):
+                raise ConfigError(f"{base!r} is not two tokenizers: SEMANTIC+ACOUSTIC, e.g. hubert+soundstream")
             base = next((part for part in base.split("+") if part and part not in names()), base)
-            raise ConfigError(f"no tokenizer is called {base!r}; installed: {', '.join(names())}")
+            raise ConfigError(f"no tokenizer is called {base!r}; there is {', '.join(names())}")
         factory = found[0].load()
     if not options:
         return factory(device=device)

@@ -22,7 +22,7 @@ from torch import Tensor
 from natd.codebooks import store
 from natd.codec.families import check_config, check_tensors
 from natd.codec.trial import finite
-from natd.errors import ModelError
+from natd.errors import ModelError, NotInstalled
 
 CONFIG, WEIGHTS, MANIFEST = "config.json", "model.safetensors", "manifest.json"
 PICKLED = "pytorch_model.bin"
@@ -85,7 +85,7 @@ def installed(name: str, repo: str) -> Path:
     cached = hub_snapshot(repo)
     if cached is not None:
         return cached
-    raise ModelError(f"the weights of {name} ({repo}) are not installed; {cure(name)}")
+    raise NotInstalled(f"the weights of {name} ({repo}) are not installed; {cure(name)}")
 
 
 def hub_snapshot(repo: str) -> Path | None:

@@ -136,8 +136,8 @@ def _together(specs: tuple[Spec, Spec], sr: int) -> Fraction:
     both = Fraction(math.lcm(int(first * unit), int(second * unit)), unit)
     if both > LONGEST_S or (both * sr).denominator != 1:
         raise ConfigError(
-            f"frames of {float(first) * 1e3:g} and {float(second) * 1e3:g} ms meet only every {float(both):g} s; choose"
-            f" others with frames= or hop=, so that they meet within {LONGEST_S} s"
+            f"frames of {float(first) * 1e3:g} and {float(second) * 1e3:g} ms meet only every {float(both):g} s, and "
+            f"must within {LONGEST_S} s: choose others (encodec, dac: frames=; hubert and the like: hop=, window=)"
         )
     return both
 

@@ -25,7 +25,7 @@ from natd.codec.kernels.chain import Chain, serves
 from natd.codec.rvq import GramQuantizer
 from natd.codec.soundstream_layers import SLOPE, Forward, Module, Residual, Shape, Up, Weights
 from natd.codec.trial import tried
-from natd.errors import ConfigError, ModelError
+from natd.errors import ConfigError, ModelError, NotInstalled
 from natd.wire import Layer, TokenizerInfo
 
 NAME, VERSION = "soundstream", "lyra-1.3.2"
@@ -152,7 +152,7 @@ def open_tokenizer(device: str = "cpu", options: str = "", folder: Path | None =
     parse(options)
     folder = folder or store.models_folder()
     if not (folder / f"{NAME}.json").exists():
-        raise ModelError(
+        raise NotInstalled(
             f"the weights of {NAME} are not in {folder}: run `{CURE}`, where FOLDER holds Lyra's .tflite files"
         )
     tensors, _, codebook_id = store.load(folder, NAME, SETTINGS, cure=CURE)

@@ -36,7 +36,7 @@ from natd.codec.ssl_features import WaveformEncoder
 from natd.codec.ssl_published import DTYPES, FEATURES, PUBLISHED, check_options, checked, planned, tensors_of
 from natd.codec.ssl_transformer import Transformer
 from natd.codec.trial import finite, noise
-from natd.errors import ModelError
+from natd.errors import ModelError, NotInstalled
 from natd.wire import Layer, TokenizerInfo
 
 VERSION = "base"
@@ -190,7 +190,7 @@ def _open(name: str, device: str = "cpu", options: str = "") -> Ssl:
     encoder = open_encoder(name, device, options)
     folder, fitted = store.models_folder() / "codebooks", store.fitted_name(name, encoder.settings())
     if not (folder / f"{fitted}.json").exists():
-        raise ModelError(f"{name}: no codebooks for these options are in {folder} ({fitted}); run `{encoder.fit}`")
+        raise NotInstalled(f"{name}: no codebooks for these options are in {folder} ({fitted}); run `{encoder.fit}`")
     tensors, legend, codebook_id = store.load(folder, fitted, encoder.settings(), cure=encoder.fit)
     return Ssl(encoder, tensors, legend, codebook_id)
 
@@ -218,11 +218,11 @@ def _spec(
 ) -> Spec:  # fmt: skip
     plan = encoder.plan
     layers = [
-        Layer(layer, "semantic", f"layer {of} of {encoder.name}", len(book.books[0]), plan.per_frame)
+        Layer(layer, "semantic", f"{encoder.name} layer {of}", len(book.books[0]), plan.per_frame)
         for (layer, book), of in zip(semantic.items(), plan.semantic, strict=True)
     ]
     for i, book in enumerate(acoustic.books):
-        about = f"layer {plan.acoustic} of {encoder.name}, residual {i}"
+        about = f"{encoder.name} layer {plan.acoustic}, residual {i}"
         layers.append(Layer(f"A{i}", "acoustic", about, len(book), plan.per_frame))
     late_ms = 1000.0 * plan.late * encoder.frame_samples / encoder.sr
     info = TokenizerInfo(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,14 @@ from natd.codebooks import naming
 WINDOW_MS = 10_000.0  # over which latencies are summed up
 RIBBON_FRAMES = 512  # kept of each layer's past
 CHANGES = 64  # kept of what happened
+MOST_PHRASES = 4  # of a layer with several codes a frame that are told one by one
 
 Codes = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A semantic layer: its name on the wire, and the first word of what it is about."""
+    """A semantic layer: its name on the wire, and what stands for it in a line, see `labels`."""
 
     name: str
     about: str
@@ -31,8 +32,17 @@ class Word:
     """What a layer says: its codes, their meaning, and since when (ms of sample time)."""
 
     codes: Codes
-    text: str
+    phrases: tuple[str, ...]
     since_ms: float
+
+    @property
+    def text(self) -> str:
+        """All phrases; of more than `MOST_PHRASES` those that are said most often, and how many others there are."""
+        if len(self.phrases) <= MOST_PHRASES:
+            return " + ".join(self.phrases)
+        often = Counter(self.phrases).most_common()
+        told = [f"{phrase} ({count} of {len(self.phrases)})" for phrase, count in often[:1]]
+        return " + ".join([*told, *([f"{len(often) - 1} others"] if len(often) > 1 else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +64,8 @@ class Following:
     def _begin(self, header: Mapping[str, Any]) -> None:
         self.header = header
         self.layers = [
-            Row(layer["name"], first_word(layer["about"]) or layer["name"])
-            for layer in header.get("layers", [])
-            if layer["type"] == "semantic"
+            Row(name, label)
+            for name, label in labels(layer for layer in header.get("layers", []) if layer["type"] == "semantic")
         ]
         self.words: dict[str, Word] = {}
         self.ribbon: deque[tuple[Codes | None, ...]] = deque(maxlen=RIBBON_FRAMES)
@@ -192,13 +201,13 @@ class Following:
             codes = tuple(value) if isinstance(value, list | tuple) else (value,)
             if self._now(name) == codes:
                 continue
-            text = " + ".join(self._phrase(name, code) for code in codes)
+            phrases = tuple(self._phrase(name, code) for code in codes)
             before = self.words.get(name)
-            if before is not None and before.text == text:  # another code of the same meaning
+            if before is not None and before.phrases == phrases:  # another code of the same meaning
                 before.codes = codes
                 continue
-            self.words[name] = Word(codes, text, ts)
-            new.append(f"{layer.about}: {text}")
+            self.words[name] = word = Word(codes, phrases, ts)
+            new.append(f"{layer.about}: {word.text}")
         return [Change(ts, "words", " · ".join(new))] if new else []
 
     def _phrase(self, layer: str, code: int) -> str:
@@ -207,9 +216,11 @@ class Following:
         return self._glosses.get(layer, {}).get(str(code), named)
 
 
-def first_word(about: str) -> str:
-    """Of what a layer is about: the word that stands for it."""
-    return re.split(r"[^\w-]", about, maxsplit=1)[0]
+def labels(layers: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Each layer's name, and the first word of what it is about; where several share that, or it has none, its name."""
+    words = [(layer["name"], re.split(r"[^\w-]", layer["about"], maxsplit=1)[0]) for layer in layers]
+    often = Counter(word for _, word in words)
+    return [(name, word if word and often[word] == 1 else name) for name, word in words]
 
 
 def _lost(frames: int, audio_ms: float | None) -> str:

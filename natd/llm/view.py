@@ -9,7 +9,7 @@ from typing import Any
 
 from natd.errors import ConfigError
 from natd.llm.budget import Budget, tokens
-from natd.llm.follow import Change, Codes, Following, first_word
+from natd.llm.follow import Change, Codes, Following, labels
 from natd.llm.parts import LEAST, MOST, SILENCE, TOO_EARLY, Part, Said, certain, part
 
 FULL_TOKENS = 50.0  # a second, at most
@@ -89,12 +89,13 @@ class View:
             word = following.words.get(layer.name)
             if word is None:
                 continue  # not known since a loss
-            said = self._said.setdefault(layer.name, [])
-            if said and said[-1].text == word.text:
-                last = said.pop()
-                said.append(Said(last.text, last.codes + word.codes, last.ms + following.frame_ms))
-            else:
-                said.append(Said(word.text, word.codes, following.frame_ms))
+            said, ms = self._said.setdefault(layer.name, []), following.frame_ms / len(word.codes)
+            for phrase, code in zip(word.phrases, word.codes, strict=True):
+                if said and said[-1].text == phrase:
+                    last = said.pop()
+                    said.append(Said(last.text, (*last.codes, code), last.ms + ms))
+                else:
+                    said.append(Said(phrase, (code,), ms))
 
     def _told(self, change: Change) -> list[str]:
         if change.kind == "words":
@@ -179,7 +180,7 @@ def head(header: Mapping[str, Any], style: Style) -> list[str]:
     lines = [
         f"# What is heard in {header['stream']} ({heard['source']} {heard['name']}) by natd, tokenizer {by['name']} "
         f"{by['version']}; {when}, after its time in minutes:seconds.",
-        *(_about(layer) for layer in layers[:MOST_LAYERS]),
+        *(_about(layer, label) for layer, (_, label) in zip(layers[:MOST_LAYERS], labels(layers), strict=False)),
     ]
     if len(layers) > MOST_LAYERS:
         lines.append(f"# {len(layers) - MOST_LAYERS} more layers are not told.")
@@ -193,8 +194,7 @@ def head(header: Mapping[str, Any], style: Style) -> list[str]:
     ]
 
 
-def _about(layer: Mapping[str, Any]) -> str:
-    word = first_word(layer["about"]) or layer["name"]
+def _about(layer: Mapping[str, Any], word: str) -> str:
     return f"# {_LABELS.get(word, word)}: {_ABOUT.get(word, layer['about'])}."
 
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from natd import procfs
 from natd.codec import Tokenizer, open_tokenizer
 from natd.codec.devices import exact_products, present
-from natd.errors import ConfigError, ModelError, NatdError
+from natd.errors import ConfigError, NatdError, NotInstalled
 from natd.offline import bench_cuda, floor, peers, stand_ins
 from natd.offline.apart import apart
 
@@ -148,7 +148,7 @@ def opened(name: str, folder: Path, random: bool, device: str = "cpu") -> tuple[
     """The tokenizer and what its weights are: installed, or random ones of the published shape if that is allowed."""
     try:
         return open_tokenizer(name, device), "installed"
-    except ModelError:
+    except NotInstalled:
         if not random or "from=" in name:
             raise
         return stand_ins.opened(name, folder, device), "random"
@@ -178,5 +178,6 @@ def _lines(
     usage = procfs.usage(os.getpid())
     for label, (_, ms) in calls.items():
         p50, p99 = statistics.median(taken[label]), sorted(taken[label])[math.ceil(0.99 * steps) - 1]
+        of = weights if label == name else "random"
         rss = 0.0 if usage is None else usage.resident_bytes / MIB
-        yield Line(label, threads, streams, ms, p50, p99, rss, limit if label == name else None, weights)
+        yield Line(label, threads, streams, ms, p50, p99, rss, limit if label == name else None, of)

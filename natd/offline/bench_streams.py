@@ -26,7 +26,7 @@ from rich.table import Table
 
 from natd.codec.state import leaves
 from natd.engine import Engine
-from natd.errors import ModelError
+from natd.errors import NotInstalled
 from natd.offline import stand_ins
 from natd.offline.bench_cuda import title
 
@@ -209,7 +209,7 @@ async def _opened(plan: Plan, folder: Path) -> AsyncIterator[tuple[Engine, str]]
     engine = Engine(plan.name, plan.device, plan.threads, plan.most)
     try:
         await engine.__aenter__()
-    except ModelError:
+    except NotInstalled:
         if not plan.random or "from=" in plan.name:
             raise
         weights = "random"

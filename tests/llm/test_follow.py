@@ -5,7 +5,7 @@ import json
 import pytest
 
 from natd.llm.follow import Change, Following
-from natd.wire import Event, encode
+from natd.wire import Event, Layer, encode
 from tests.llm.heard import Scene
 from tests.streams import Teller, header, heartbeat
 
@@ -157,3 +157,12 @@ def test_a_code_without_a_gloss_has_its_name_from_the_header():
     named = json.loads(encode(scene.story.header)) | {"legend": {"names": {"S0": [[0, "silence"], [7, "wind"]]}}}
     view.feed(named)
     assert feed(view, *scene.story.events)[0].text.startswith("scene: wind · harmony: chord Am7")
+
+
+def test_of_many_codes_a_frame_what_is_said_most_often_is_told():
+    layers = (Layer("S0", "semantic", "mert layer 5", 64, 6, "rle"),)
+    teller = Teller(header(layers), {"S0": {1: "low", 2: "high"}})
+    teller.frame([[2, 1, 2, 3, 2, 2]])
+    teller.frame([[1] * 6])
+    changes = feed(Following(), teller.story.header, *teller.story.events)
+    assert kinds(changes)[1:] == [("words", "mert: high (4 of 6) + 2 others"), ("words", "mert: low (6 of 6)")]

@@ -10,7 +10,7 @@ from natd.llm.budget import tokens
 from natd.llm.view import BRIEF_TOKENS, FULL_TOKENS, SAVED_S, Style, View
 from natd.wire import Layer, encode
 from tests.llm.heard import LAYERS, WORDS, Scene, told
-from tests.streams import header
+from tests.streams import Teller, header
 
 
 def lines(scene: Scene, style: Style | None = None, **legend) -> list[str]:
@@ -153,3 +153,27 @@ def test_the_budget_is_kept_whatever_is_heard(seed, hold):
     assert 2 < sum(map(tokens, brief)) <= BRIEF_TOKENS * (seconds + SAVED_S)
     if hold == 40:
         assert len(brief) >= 10  # one scene each 3.2 s
+
+
+def test_layers_with_many_codes_a_frame_are_told_by_what_is_said_most():
+    """As the encoders of speech have them: phrases of their own for every 20 ms, too long to be told one by one."""
+    layers = tuple(Layer(f"S{i}", "semantic", f"hubert layer {i + 7}", 64, 25, "rle") for i in range(4))
+    phrases = {code: f"p -{code} dBFS, mid {code}00 Hz, pure, near A{code}" for code in range(64)}
+    teller = Teller(header(layers, sr=16_000, frame_samples=8000), {layer.name: phrases for layer in layers})
+    for first in (0, 25, 0):
+        teller.frame([[*range(first, first + 15), *[first + 20] * 10]] * 4)
+    for style in (Style(), Style(changes=True), Style(brief=True)):
+        found = told(View(style), [teller.story.header, *teller.story.events])
+        assert found and all(tokens(line) <= FULL_TOKENS for line in found)
+        assert "p -20 dBFS, mid 2000 Hz, pure, near A20" in found[0]
+    assert [line[:9] for line in told(View(), [teller.story.header, *teller.story.events])] == [
+        "0:00  S0:",
+        "0:01  S0:",
+    ]
+
+
+def test_the_head_names_layers_that_are_about_the_same_by_their_names():
+    layers = tuple(Layer(f"S{i}", "semantic", f"mert layer {i + 5}", 64, 25, "rle") for i in range(2))
+    assert [line for line in View().feed(json.loads(encode(header(layers)))) if "mert" in line][-2:] == [
+        "# S0: mert layer 5.", "# S1: mert layer 6.",
+    ]  # fmt: skip

@@ -36,6 +36,7 @@ def test_a_peer_takes_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.set_num_threads(threads)
     assert turns == ["peer"] * 6 and [line.name for line in lines] == ["ears", "other"]
     assert lines[1].step_ms == 40.0 and lines[1].limit_ms is None
+    assert [line.weights for line in lines] == ["installed", "random"]
 
 
 def test_missing_weights_are_said_and_the_others_measured(
@@ -50,6 +51,14 @@ def test_missing_weights_are_said_and_the_others_measured(
         opened("encodec", tmp_path, random=False)
     with pytest.raises(ConfigError, match="no random weights are made for 'soundstream'"):
         opened("soundstream", tmp_path, random=True)
+
+
+def test_damaged_weights_are_no_reason_for_random_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NATD_MODELS", str(tmp_path))
+    (tmp_path / "encodec").mkdir()
+    (tmp_path / "encodec" / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="is not JSON|there is no"):
+        opened("encodec", tmp_path, random=True)
 
 
 def test_random_weights_open_as_the_published_ones_would(tmp_path: Path) -> None:

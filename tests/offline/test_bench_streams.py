@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from natd.engine import Encoded, Engine
-from natd.errors import ConfigError, ModelError
+from natd.errors import ConfigError, ModelError, NotInstalled
 from natd.offline import bench_streams
 from natd.offline.bench_streams import Found, Plan, Trial, bench, largest, summary, table, trial
 
@@ -110,7 +110,7 @@ def test_random_weights_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     async def enter(engine: Engine) -> Engine:
         opened.append(engine.name)
         if "from=" not in engine.name:
-            raise ModelError("not here")
+            raise NotInstalled("not here")
         return engine
 
     async def leave(engine: Engine, *_: Any) -> None:
