@@ -158,7 +158,7 @@ def test_an_unknown_tokenizer_is_named_before_anything_runs():
         async with Engine("nonesuch"):
             pass
 
-    with pytest.raises(ConfigError, match="no tokenizer is called 'nonesuch'; installed: .*ears"):
+    with pytest.raises(ConfigError, match="no tokenizer is called 'nonesuch'; there is .*ears"):
         asyncio.run(scenario())
 
 
