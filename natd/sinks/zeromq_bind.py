@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import count
 
 import zmq
 
@@ -12,6 +13,7 @@ from natd.errors import BindError
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
 
+_monitored = count()
 BIND_RETRIES_S = (0.25, 0.5, 1.0)
 _FAILURES = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -81,7 +83,8 @@ def watch_failures(socket: Socket) -> Socket:
     monitor: Socket = socket.context.socket(zmq.PAIR)
     monitor.linger = 0
     monitor.rcvhwm = 0  # bounded, it would stop libzmq's own thread in a flood, and that thread holds a lock we need
-    address = f"inproc://natd.monitor.{id(socket)}"
+    # Never the address of one before: libzmq gives that up in its own time, and a new socket may lie where the old lay.
+    address = f"inproc://natd.monitor.{next(_monitored)}"
     socket.monitor(address, _FAILURES)
     monitor.connect(address)
     return monitor

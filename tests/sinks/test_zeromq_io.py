@@ -16,7 +16,7 @@ import pytest
 import zmq
 
 from natd.endpoints import CurveServer
-from natd.sinks.zeromq_bind import PUBLISH, bind, endpoint_of
+from natd.sinks.zeromq_bind import PUBLISH, bind, endpoint_of, watch_failures
 from natd.sinks.zeromq_io import ZeromqLimits, ZeromqThread
 from natd.wire import Frame, StreamEnd, encode
 from tests.running import ANY_PORT, lines_of, running_sink, subscriber, until
@@ -229,3 +229,11 @@ def test_the_pipe_is_not_closed_under_a_writer(monkeypatch):
         io._wake()
         monkeypatch.undo()
         assert slow.closed_between is False
+
+
+def test_a_socket_that_lies_where_a_closed_one_lay_is_watched():
+    """libzmq gives the address of the closed one's watcher up in its own time."""
+    with zmq.Context() as context:
+        for _ in range(300):
+            with context.socket(zmq.ROUTER) as watched, watch_failures(watched):
+                watched.disable_monitor()
