@@ -37,12 +37,12 @@ class Word:
 
     @property
     def text(self) -> str:
-        """All phrases; of more than `MOST_PHRASES` those that are said most often, and how many others there are."""
+        """All phrases; of more than `MOST_PHRASES` the one that is said most often, and how many others there are."""
         if len(self.phrases) <= MOST_PHRASES:
             return " + ".join(self.phrases)
-        often = Counter(self.phrases).most_common()
-        told = [f"{phrase} ({count} of {len(self.phrases)})" for phrase, count in often[:1]]
-        return " + ".join([*told, *([f"{len(often) - 1} others"] if len(often) > 1 else [])])
+        (often, count), *others = Counter(self.phrases).most_common()
+        told = f"{often} ({count} of {len(self.phrases)})"
+        return f"{told} + {len(others)} others" if others else told
 
 
 @dataclass(frozen=True, slots=True)
